@@ -51,8 +51,9 @@ def headline(found: Prediction) -> Iterator[str]:
     if found.routes_lost.probability:
         lost = found.routes_lost
         yield (
-            f"  {lost.probability:>4.0%}  {lost.nodes} nodes lose routes to Pods on nodes that they are not cut off from, "
-            f"{lost.earliest_s:.0f} to {lost.latest_s:.0f} s after the cut, until the network is back"
+            f"  {lost.probability:>4.0%}  {lost.nodes} nodes lose routes to Pods on nodes "
+            f"that they are not cut off from, {lost.earliest_s:.0f} to {lost.latest_s:.0f} s after the cut, "
+            "until the network is back"
         )
     timings = found.timings
     yield (

@@ -141,7 +141,9 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     help="Nodes whose Pods every node reaches, whatever is cut off: names, a label selector, or all. "
     "For a network that the snapshot does not show.",
 )
-@click.option("--hold-time", "hold_s", type=Positive(), help="Hold time of BGP sessions between nodes.  [default: 240s]")
+@click.option(
+    "--hold-time", "hold_s", type=Positive(), help="Hold time of BGP sessions between nodes.  [default: 240s]"
+)
 @click.option(
     "--with",
     "mitigations",

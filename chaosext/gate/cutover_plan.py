@@ -82,7 +82,7 @@ class Cutover:
     waived: Mapping[str, str] = field(default_factory=dict)
     known: tuple[KnownUnhealthy, ...] = ()
     required: tuple[str, ...] = ()
-    network: SaidNetwork = SaidNetwork()
+    network: SaidNetwork = field(default_factory=SaidNetwork)
 
     @property
     def durations_s(self) -> tuple[float, ...]:

@@ -155,8 +155,10 @@ def _reachable(found: Prediction, accept: Acceptance) -> Finding:
     finding = _likely(PODS_REACHABLE, found, accept, 1 - lost.probability, 0.0, what)
     if not lost.probability:
         return finding
-    when = f"{lost.nodes} nodes lose routes to others' Pods {lost.earliest_s:.0f} to {lost.latest_s:.0f} s after the cut"
-    return replace(finding, summary=f"{finding.summary}: {when}, until the network is back")
+    when = f"{lost.earliest_s:.0f} to {lost.latest_s:.0f} s after the cut, until the network is back"
+    return replace(
+        finding, summary=f"{finding.summary}: {lost.nodes} nodes lose routes to others' Pods {when}"
+    )
 
 
 def _dns_chances(found: Prediction, at_worst: Dns) -> tuple[float, float, str]:

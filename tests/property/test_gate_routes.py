@@ -85,6 +85,7 @@ FROM_THE_OTHER_SIDE = (
     peer("a", node="cp-1", peerIP="10.0.0.2"),
     peer("b", node="cp-1", peerIP="10.0.0.3"),
 )
+AS_CNI = item("Installation", "default", api="operator.tigera.io/v1", spec={"cni": {"type": "Calico"}})
 NATIVE, TUNNEL = {"routing-mode": "native"}, {"routing-mode": "tunnel"}
 SPEAKING = {"enable-bgp-control-plane": "true"}
 CILIUM_BGP = item("CiliumBGPClusterConfig", "rack0", api="cilium.io/v2alpha1", spec={})
@@ -104,7 +105,7 @@ NOT_GO: dict[str, tuple[tuple[Item, ...], float]] = {
         SHORT_S,
     ),
     "Canal without its nodes' words": ((*BARE, *agents("canal"), *CALICO), SHORT_S),
-    "Calico for policy only, and pools": ((*BARE, *AGENTS, *agents("aws-node"), *CALICO), SHORT_S),
+    "Amazon's VPC, and Calico as CNI": ((*BARE, *AGENTS, *agents("aws-node"), *CALICO, AS_CNI), SHORT_S),
     "Cilium": ((*BARE, *agents("cilium"), config(ipam="kubernetes")), SHORT_S),
     "Cilium's native routing": (
         (*BARE, *agents("cilium"), config(**NATIVE, **SPEAKING), CILIUM_BGP),
@@ -119,7 +120,7 @@ NOT_GO: dict[str, tuple[tuple[Item, ...], float]] = {
     "nothing": (BARE, SHORT_S),
 }
 
-DECIDED_AGAINST = ("the story", "reflectors by label", "peers by a node's address", "peers the other way round")
+DECIDED_AGAINST = ("the story", "reflectors by label")
 
 GO: dict[str, tuple[Item, ...]] = {
     "Calico with its leaf": SMALL,

@@ -258,9 +258,7 @@ def _reflector_homes(world: World, plan: Plan) -> tuple[str, ...]:
 def _reflector_peer() -> BgpPeer:
     selector = f"{REFLECTOR_LABEL} == '{REFLECTOR_VALUE}'"
     name = f"reflectors-{REFLECTOR_VALUE}"
-    return BgpPeer(
-        name=name, peer_ip="", node="", node_selector="all()", peer_selector=selector, as_number=0
-    )
+    return BgpPeer(name=name, peer_ip="", node="", node_selector="all()", peer_selector=selector, as_number=0)
 
 
 def _how_to_reflect(world: World, plan: Plan) -> str:

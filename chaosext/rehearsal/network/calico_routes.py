@@ -39,17 +39,17 @@ UNSAID = Doubt(
 NEVER = "Never"
 
 KEEPALIVES = 3
-"""BIRD sends this many keepalives per hold time (bgp.c: `hold_time / 3`), so a session that is cut ends early by up to one."""
+"""BIRD sends this many keepalives per hold time (bgp.c: `hold_time / 3`), so a cut session ends early by up to one."""
 
 JITTER_S = 2.0
 """BIRD's timers are late by up to a second; two for both ends."""
 
 RETURNS_WITHIN_S = (0.0, 40.0)
-"""A lost session's return after the heal, in seconds: an attempt every 5 s, after an error wait of 5 to 30 s (template)."""
+"""A lost session's return after the heal: an attempt each 5 s, after an error wait of 5 to 30 s (the template)."""
 
 
 class CalicoRoutes(Routes):
-    """Routes of a cluster with Calico, while the nodes named in `cut` are cut off from the control plane in `periods`."""
+    """Routes of a cluster with Calico, while the nodes in `cut` are cut off from the control plane in `periods`."""
 
     def __init__(self, world: World, cut: frozenset[str], periods: Periods = ()) -> None:
         self._nodes, self._network, self._missing = world.nodes, world.network, world.missing
@@ -80,9 +80,7 @@ class CalicoRoutes(Routes):
     @cached_property
     def _is_by_felix(self) -> bool:
         pools = self._network.pools
-        return bool(pools) and (
-            self._network.felix_routes or all(pool.vxlan_mode != NEVER for pool in pools)
-        )
+        return bool(pools) and (self._network.felix_routes or all(pool.vxlan_mode != NEVER for pool in pools))
 
     # -- doubts
     # ------------------------------------------------------------------------------------------------
@@ -104,6 +102,7 @@ class CalicoRoutes(Routes):
             yield UNSAID
         for peer in self.fabric_peers:
             yield from self._doubts_of_peer(peer)
+        yield from self._partly_reached()
         if self._is_crossed:
             yield from (silence for silence in self._silences if isinstance(silence, Doubt))
 
@@ -139,9 +138,31 @@ class CalicoRoutes(Routes):
         for pool in self._network.pools:
             yield from _doubts_of_range(pool, address, subject, key)
 
+    def _partly_reached(self) -> Iterator[Doubt]:
+        """Report a node whose Pods only some nodes reach without a cut: no working cluster is like that."""
+        some = self._examples(range(len(self._nodes)))
+        for host in (number for number in some if number not in self._external):
+            deaf = [
+                client for client in some if client != host and not self._hears(client, host, are_lost=False)
+            ]
+            if deaf and self.announces(host):
+                one, other = self._nodes[deaf[0]].name, self._nodes[host].name
+                said = f"by these objects, {one} does not reach Pods on {other} even without a cut: one may be missing"
+                yield Doubt(subject="BGPPeer", why=said)
+                return
+
+    def _examples(self, numbers: Iterable[int]) -> list[int]:
+        """Return up to two nodes of each kind."""
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for number in numbers:
+            alike.setdefault(self.kind(number), []).append(number)
+        return [number for found in alike.values() for number in found[:2]]
+
     @cached_property
     def _is_crossed(self) -> bool:
-        """Whether any session is between nodes that the cut separates."""
+        """Whether routes come by any session between nodes that the cut separates."""
+        if self._is_by_felix:
+            return False
         cut, hubs = self._cut, self._hubs
         if self._network.full_mesh is not False and cut - self._reflectors and hubs - self._reflectors:
             return True
@@ -226,10 +247,11 @@ class CalicoRoutes(Routes):
     @property
     def ends_between_cut_nodes(self) -> bool:
         """Whether two cut nodes lose each other's routes with the sessions across the cut."""
+        some = self._examples(sorted(self._cut))
         return any(
             self._reaches(client, host, 0) and not self._reaches(client, host, 1)
-            for client in self._cut
-            for host in self._cut
+            for client in some
+            for host in some
             if client != host
         )
 
@@ -242,7 +264,11 @@ class CalicoRoutes(Routes):
         return (other for other in range(len(self._nodes)) if other != host)
 
     def _reaches(self, client: int, host: int, changes: int) -> bool:
-        return self._is_by_felix or host in self._external or self._hears(client, host, are_lost=changes % 2 == 1)
+        return (
+            self._is_by_felix
+            or host in self._external
+            or self._hears(client, host, are_lost=changes % 2 == 1)
+        )
 
     def _hears(self, client: int, host: int, are_lost: bool) -> bool:
         """Whether `client` learns the host's routes: by a direct session, or through one or two route reflectors."""

@@ -43,6 +43,9 @@ def declared(world: World, said: SaidNetwork, field: str) -> World:
         hears = said.fabric_hears.strip()
         reached = everybody if hears == ALL else selected(world, hears, field)
         network = Network(
-            plugin=Plugin.DECLARED, reached=reached, hold_s=network.hold_s, nodelocal_dns=network.nodelocal_dns
+            plugin=Plugin.DECLARED,
+            reached=reached,
+            hold_s=network.hold_s,
+            nodelocal_dns=network.nodelocal_dns,
         )
     return replace(world, network=network)

@@ -189,7 +189,9 @@ class _Merged:
         )
 
     def _routes_lost(self) -> RoutesLost:
-        lost = [(share, trace.routes_lost_s) for share, trace in self._plays if trace.routes_lost_s < float("inf")]
+        lost = [
+            (share, trace.routes_lost_s) for share, trace in self._plays if trace.routes_lost_s < float("inf")
+        ]
         if not lost:
             return RoutesLost()
         stage = self._stage

@@ -25,8 +25,8 @@ FEWER_FROM_NODES, FEW_SAMPLES = 1000, 3
 """From this number of nodes, one simulation takes long, so that this number must do."""
 
 Score = tuple[bool, float, float, float]
-"""Whether it passes; minus the probability that routes are lost; that of resolvable minus dead DNS after the heal; minus
-the stuck and pending Pods."""
+"""Whether it passes; minus the probability that routes are lost; that of resolvable minus dead DNS after the heal;
+minus the stuck and pending Pods."""
 
 LEAST = 0.05
 """A difference in probability that may be random."""

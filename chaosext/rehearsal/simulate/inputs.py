@@ -40,7 +40,7 @@ HERE_TO_STAY = frozenset({"DaemonSet", "Node"})
 
 
 class Epoch(NamedTuple):
-    """A period of one simulation with constant reachability: whether the cut is on, and how often routes have changed."""
+    """A period with constant reachability in a simulation: whether the cut is on, and how often routes have changed."""
 
     is_cut: bool
     route_changes: int

@@ -146,6 +146,8 @@ def _acceptable(sheet: Sheet) -> Iterator[str]:
     yield f"DNS {accept.dns_after_heal.value} after the heal"
     if accept.self_heals:
         yield "full recovery without help"
+    if accept.pods_reachable:
+        yield "Pods reachable between nodes that the cut leaves together"
     if accept.dns_during_cut:
         yield f"DNS {accept.dns_during_cut.value} during the cut"
     if accept.evicted_pods is not None:

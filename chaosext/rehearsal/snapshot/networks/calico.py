@@ -77,12 +77,13 @@ def calico(seen: Sighting) -> Shown:
 
 
 def policy_only(seen: Sighting, plugin_type: str) -> bool:
-    """Whether Calico leaves Pod traffic to another plugin, as its operator's `cni.type` says.
+    """Whether Calico leaves Pod traffic to a cloud's plugin that runs beside it.
 
-    Without an Installation, it does if there is no IPPool: Calico routes the addresses of its pools only.
+    It does unless its operator says otherwise: the container runtime takes the first CNI configuration by
+    name, and those of the clouds (10-aws.conflist, 10-azure.conflist) come before 10-calico.conflist.
     """
     types = {text(spec, "cni", "type") for _, spec in seen.objects.get("Installation", ())} - {""}
-    return types == {plugin_type} if types else not seen.objects.get("IPPool")
+    return types <= {plugin_type}
 
 
 def _unread(seen: Sighting, kind: str) -> Iterator[Doubt]:

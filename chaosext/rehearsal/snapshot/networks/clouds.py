@@ -47,17 +47,27 @@ def azure(seen: Sighting) -> Shown:
 def kubenet(seen: Sighting) -> Shown:
     """Return AKS without a network plugin of its own: Azure's route table leads to each node's Pods."""
     said = "AKS without a CNI Pod (kubenet): Azure's route table has each node's Pods"
-    return proven(Plugin.ROUTED, said, *_others(seen.nodes, [each for each in seen.nodes if is_aks(each)], AKS_CLUSTER))
+    return proven(
+        Plugin.ROUTED, said, *_others(seen.nodes, [each for each in seen.nodes if is_aks(each)], AKS_CLUSTER)
+    )
 
 
 def gke(seen: Sighting) -> Shown:
     """Return GKE's network: the VPC routes Pod addresses, as aliases of the nodes' or by a route for each node."""
     said = "GKE: the VPC routes Pod addresses, by the label and version of every node"
-    return proven(Plugin.ROUTED, said, *_others(seen.nodes, [each for each in seen.nodes if is_gke(each)], GKE_POOL))
+    return proven(
+        Plugin.ROUTED, said, *_others(seen.nodes, [each for each in seen.nodes if is_gke(each)], GKE_POOL)
+    )
 
 
 def _others(nodes: Iterable[Node], of_cloud: list[Node], label: str) -> tuple[Doubt, ...]:
     others = [node.name for node in nodes if node not in of_cloud]
     if not others:
         return ()
-    return (Doubt(subject=f"Node/{few(others)}", key=f"label {label}", why="is missing: who routes its Pods is unknown"),)
+    return (
+        Doubt(
+            subject=f"Node/{few(others)}",
+            key=f"label {label}",
+            why="is missing: who routes its Pods is unknown",
+        ),
+    )

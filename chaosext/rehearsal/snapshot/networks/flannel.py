@@ -39,7 +39,9 @@ def flannel(seen: Sighting) -> Shown:
 def canal(seen: Sighting) -> Shown:
     """Return Canal's network: flannel's routes, with Calico for policy only."""
     doubts = (*_unknown_backends(seen), *agents_missing(seen, *CANAL_AGENTS))
-    said = f"Canal: flannel's routes ({_named(seen)}), by the annotation of every node; Calico's BGP is unused"
+    said = (
+        f"Canal: flannel's routes ({_named(seen)}), by the annotation of every node; Calico's BGP is unused"
+    )
     return proven(Plugin.OVERLAY, said, *doubts)
 
 
@@ -51,8 +53,17 @@ def _unknown_backends(seen: Sighting) -> Iterator[Doubt]:
     of: dict[str, list[str]] = defaultdict(list)
     for node in seen.nodes:
         of[seen.backends.get(node.name, "")].append(node.name)
+    known = sorted(backend for backend in of if backend in BACKENDS)
+    if len(known) > 1:
+        odd = of[min(known, key=lambda each: len(of[each]))]
+        why = f"nodes have several ({', '.join(known)}), between which flannel makes no routes"
+        yield Doubt(subject=f"Node/{few(odd)}", key=f"annotation {BACKEND}", why=why)
     for backend, names in sorted(of.items()):
         if backend not in BACKENDS:
-            said = f"says {backend!r}, not {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}" if backend else "is missing"
+            said = (
+                f"says {backend!r}, not {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}"
+                if backend
+                else "is missing"
+            )
             why = f"{said}, so it is not proven that flannel routes all Pod traffic"
             yield Doubt(subject=f"Node/{few(names)}", key=f"annotation {BACKEND}", why=why)

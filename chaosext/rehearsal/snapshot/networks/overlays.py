@@ -29,7 +29,10 @@ ANNOUNCES = "it announces routes by BGP, which isn't modelled"
 def ovn_kubernetes(seen: Sighting) -> Shown:
     """Return OVN-Kubernetes' tunnels between nodes."""
     announced = [subject for kind, subject in seen.kinds_in("k8s.ovn.org") if kind == "RouteAdvertisements"]
-    doubts = (*agents_missing(seen, "ovnkube-node"), *(Doubt(subject=each, why=ANNOUNCES) for each in announced))
+    doubts = (
+        *agents_missing(seen, "ovnkube-node"),
+        *(Doubt(subject=each, why=ANNOUNCES) for each in announced),
+    )
     return proven(Plugin.OVERLAY, "OVN-Kubernetes' tunnels, by ovnkube-node on every node", *doubts)
 
 
@@ -60,12 +63,16 @@ def _speakers(daemon_sets: Iterable[str]) -> Iterator[str]:
 
 def weave(seen: Sighting) -> Shown:
     """Return Weave Net's overlay."""
-    return proven(Plugin.OVERLAY, "Weave Net's overlay, by weave-net on every node", *agents_missing(seen, "weave-net"))
+    return proven(
+        Plugin.OVERLAY, "Weave Net's overlay, by weave-net on every node", *agents_missing(seen, "weave-net")
+    )
 
 
 def kindnet(seen: Sighting) -> Shown:
     """Return kindnet's static routes between nodes of one subnet."""
-    return proven(Plugin.OVERLAY, "kindnet's static routes, by kindnet on every node", *agents_missing(seen, "kindnet"))
+    return proven(
+        Plugin.OVERLAY, "kindnet's static routes, by kindnet on every node", *agents_missing(seen, "kindnet")
+    )
 
 
 def antrea(seen: Sighting) -> Shown:

@@ -87,9 +87,7 @@ def names_of(pod: Pod) -> Iterator[str]:
         yield owner
 
 
-def agents_missing(
-    seen: Sighting, *names: str, needing: Iterable[Node] | None = None
-) -> tuple[Doubt, ...]:
+def agents_missing(seen: Sighting, *names: str, needing: Iterable[Node] | None = None) -> tuple[Doubt, ...]:
     """Return a doubt if any node runs no agent with one of these names that belongs to a DaemonSet.
 
     `needing`: the nodes that need one, None for all.

@@ -42,6 +42,14 @@ def patch_of(name: str, world: World = STORY) -> dict[str, Any]:
     return found
 
 
+def reflected() -> World:
+    """The control-plane node is the only route reflector."""
+    world = cluster(workers=3)
+    nodes = tuple(replace(node, reflector_cluster="1.0.0.1" * node.control_plane) for node in world.nodes)
+    over = replace(CALICO.peers[0], peer_ip="", node_selector="", peer_selector=f"has({CONTROL_PLANE_LABEL})")
+    return replace(world, nodes=nodes, network=replace(CALICO, peers=(over,)))
+
+
 # -- what they change ----------------------------------------------------------------------------------------
 
 
@@ -91,10 +99,21 @@ def test_what_does_not_apply_leaves_the_world_as_it_is_and_says_why(name: str, w
 
 @pytest.mark.parametrize("name", MITIGATIONS)
 def test_in_place_already_it_changes_nothing_more(name: str) -> None:
-    world = cluster(workers=3, zones=("a",))
+    world = reflected() if name == "reflectors-off-control-plane" else cluster(workers=3, zones=("a",))
     once = MITIGATIONS[name].apply(world, plan_of(world))
     assert once is not world
     assert MITIGATIONS[name].apply(once, plan_of(world)) is once
+
+
+def test_reflectors_beside_the_cut_nodes_keep_their_routes() -> None:
+    world = reflected()
+    plan = Plan(cut_nodes=workers_of(world), cut_for_s=300, horizon_s=700)
+    assert rehearse(world, plan, samples=12).routes_lost.probability == pytest.approx(1.0)
+    changed = mitigated(world, plan, ["reflectors-off-control-plane"])
+    assert rehearse(changed, plan, samples=12).routes_lost.probability == 0
+    said = MITIGATIONS["reflectors-off-control-plane"].how(world, plan)
+    assert "kubectl label node worker-1 worker-2 route-reflector=beside-control-plane" in said
+    assert "kubectl annotate node worker-1 worker-2 projectcalico.org/RouteReflectorClusterID=" in said
 
 
 def test_kube_dns_that_must_leave_is_elsewhere() -> None:

@@ -127,12 +127,22 @@ PROVEN: dict[str, tuple[Item, ...]] = {
         POOL,
         item("Installation", "default", api="operator.tigera.io/v1", spec={"cni": {"type": "AmazonVPC"}}),
     ),
-    "Amazon's VPC, with Cilium chained": (*CILIUM, *agents("aws-node"), cilium_config(cni_chaining_mode="aws-cni")),
+    "Amazon's VPC, with Cilium chained": (
+        *CILIUM,
+        *agents("aws-node"),
+        cilium_config(cni_chaining_mode="aws-cni"),
+    ),
     "Azure's network": (*BARE, *agents("azure-cns")),
     "flannel's host-gw": (*with_backend("host-gw", "host-gw", "host-gw"), *FLANNEL),
     "Canal": (*with_backend("vxlan", "vxlan", "vxlan"), *agents("canal"), *CALICO),
     "Calico's default mesh": (*BARE, *AGENTS, POOL),
-    "Calico's mesh": (*BARE, *AGENTS, LEAF, POOL, item("BGPConfiguration", "default", api=CALICO_API, spec={})),
+    "Calico's mesh": (
+        *BARE,
+        *AGENTS,
+        LEAF,
+        POOL,
+        item("BGPConfiguration", "default", api=CALICO_API, spec={}),
+    ),
     "Calico's routes by Felix": (
         *BARE,
         *AGENTS,
@@ -200,14 +210,25 @@ UNPROVEN: dict[str, tuple[tuple[Item, ...], str]] = {
         ),
         "none of its Pods runs on worker-2",
     ),
-    "Calico with leafs, and no word about the mesh": ((*BARE, *AGENTS, LEAF, POOL), "BGPConfiguration/default"),
+    "Calico with leafs, and no word about the mesh": (
+        (*BARE, *AGENTS, LEAF, POOL),
+        "BGPConfiguration/default",
+    ),
     "Canal without its nodes' words": ((*BARE, *agents("canal"), *CALICO), "annotation flannel.alpha"),
-    "Antrea without its settings": ((*BARE, *agents("antrea-agent", app="antrea")), "trafficEncapMode: is not in"),
+    "Antrea without its settings": (
+        (*BARE, *agents("antrea-agent", app="antrea")),
+        "trafficEncapMode: is not in",
+    ),
     "Antrea without encapsulation": (
         (
             *BARE,
             *agents("antrea-agent", app="antrea"),
-            item("ConfigMap", "antrea-config-x", "kube-system", data={"antrea-agent.conf": "trafficEncapMode: noEncap"}),
+            item(
+                "ConfigMap",
+                "antrea-config-x",
+                "kube-system",
+                data={"antrea-agent.conf": "trafficEncapMode: noEncap"},
+            ),
         ),
         "'noEncap', not 'encap'",
     ),
@@ -252,7 +273,14 @@ UNPROVEN: dict[str, tuple[tuple[Item, ...], str]] = {
         (*with_backend("vxlan", "vxlan", "vxlan"), *AGENTS, *CALICO),
         "several networks",
     ),
-    "Calico for policy only, on EKS": ((*BARE, *AGENTS, *agents("aws-node"), *CALICO), "several networks"),
+    "Amazon's VPC, and Calico as CNI": (
+        (
+            *SMALL,
+            *agents("aws-node"),
+            item("Installation", "default", api="operator.tigera.io/v1", spec={"cni": {"type": "Calico"}}),
+        ),
+        "several networks",
+    ),
     "Calico for policy only, as its operator says": (
         (*SMALL, extra("Installation", "operator.tigera.io/v1", cni={"type": "GKE"})),
         "Installation/x spec.cni.type: GKE carries Pod traffic",
