@@ -60,6 +60,8 @@ def headline(found: Prediction) -> Iterator[str]:
         f"timings: nodes become NotReady after {timings['node_monitor_grace_period_s']:g} s, "
         f"Pods evicted {timings['default_toleration_s']:g} s later ({timings['source']})"
     )
+    if found.routes.holds:
+        yield f"routes: {found.routes.rests_on}"
     yield f"method: {found.method}"
 
 
