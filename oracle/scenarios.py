@@ -108,6 +108,21 @@ def full_pool() -> tuple[Manifest, ...]:
     return (*workers(2), *shop)
 
 
+MANAGED = ("--large-cluster-size-threshold=100000", "--secondary-node-eviction-rate=0.01")
+"""EKS' thresholds (kubernetes #131481)."""
+
+
+def _parallel(spec: Manifest) -> Manifest:
+    return {**spec, "podManagementPolicy": "Parallel"}
+
+
+def _daemon_dns() -> Manifest:
+    made = daemon_set("dns-default")
+    labels = {"matchLabels": DNS_LABELS}
+    template = {**made["spec"]["template"], "metadata": {"labels": DNS_LABELS}}
+    return {**made, "spec": {**made["spec"], "selector": labels, "template": template}}
+
+
 def toleration(**fields: object) -> list[Manifest]:
     return [{"effect": "NoExecute", **fields}]
 
@@ -475,5 +490,149 @@ SCENARIOS = (
             ),
             workload("ReplicaSet", "cart", pod_spec(), replicas=3),
         ),
+    ),
+    # -- managed control planes: none of the cluster's nodes ----------------------------------------------
+    _scenario(
+        "0+6 managed, one zone lost",
+        "EKS' thresholds: two of six nodes, one of three zones",
+        nodes=workers(6, zones=("a", "b", "c")),
+        late=(),
+        cut=("worker-1", "worker-4"),
+        flags=MANAGED,
+    ),
+    _scenario(
+        "0+6 managed, two zones lost",
+        "two FullDisruptions, and a zone that stays",
+        nodes=workers(6, zones=("a", "b", "c")),
+        late=(),
+        cut=("worker-[12]", "worker-[45]"),
+        flags=MANAGED,
+    ),
+    _scenario(
+        "0+6 managed, all zones lost",
+        "master disruption: nothing is evicted",
+        nodes=workers(6, zones=("a", "b", "c")),
+        late=(),
+        flags=MANAGED,
+    ),
+    _scenario(
+        "0+4 managed, dns on the cut nodes",
+        "kube-dns loses its endpoints everywhere until it is evicted",
+        nodes=(*workers(2, labels={"pool": "dns"}), *(node(f"worker-{at}") for at in (3, 4))),
+        late=(),
+        cut=("worker-[12]",),
+        workloads=(*kube_dns(affinity=rather_on("pool", "dns", 100)), deployment("cart", 3)),
+        cut_for_s=75.0,
+        flags=MANAGED,
+    ),
+    # -- three zones with a control-plane node each -------------------------------------------------------
+    *(
+        _scenario(
+            f"3+9 three zones, {lost} cut",
+            "each zone keeps its control-plane node: a zone's three of four are PartialDisruption",
+            nodes=workers(9, zones=("a", "b", "c")),
+            late=tuple(node(f"cp-{at + 1}", control_plane=True, zone=zone) for at, zone in enumerate("abc")),
+            cut=tuple(f"worker-{at}" for at in range(1, 10) if (at - 1) % 3 < lost),
+            workloads=(*kube_dns(3), deployment("cart", 9), DAEMONS),
+        )
+        for lost in (1, 2, 3)
+    ),
+    # -- quorums ------------------------------------------------------------------------------------------
+    _scenario(
+        "1+3 quorum, all cut",
+        "three of three members are Terminating until the heal, and go together",
+        workloads=(*STORY, stateful_set("etcd", 3, affinity={"podAntiAffinity": required({"app": "etcd"})})),
+        after_s=30.0,
+    ),
+    _scenario(
+        "1+5 quorum of five, two cut",
+        "a minority: the members wait for their nodes",
+        count=5,
+        cut=("worker-[12]",),
+        workloads=(*STORY, stateful_set("etcd", 5, affinity={"podAntiAffinity": required({"app": "etcd"})})),
+        after_s=30.0,
+    ),
+    _scenario(
+        "1+5 quorum of five, three cut",
+        "a majority",
+        count=5,
+        cut=("worker-[123]",),
+        workloads=(*STORY, stateful_set("etcd", 5, affinity={"podAntiAffinity": required({"app": "etcd"})})),
+        after_s=30.0,
+    ),
+    _scenario(
+        "1+3 quorum, managed in parallel",
+        "podManagementPolicy Parallel",
+        workloads=(*STORY, {**stateful_set("etcd", 3), "spec": _parallel(stateful_set("etcd", 3)["spec"])}),
+        after_s=30.0,
+    ),
+    _scenario(
+        "1+3 quorum that stays",
+        "members tolerate a lost node for good",
+        workloads=(*STORY, stateful_set("etcd", 3, tolerations=unreachable_for(None))),
+    ),
+    _scenario(
+        "1+3 quorum with a budget",
+        "a PodDisruptionBudget holds no eviction back",
+        workloads=(*STORY, stateful_set("etcd", 3), budget("etcd", {"app": "etcd"}, minAvailable=2)),
+        after_s=30.0,
+    ),
+    # -- cluster DNS of other shapes -----------------------------------------------------------------------
+    _scenario(
+        "3+3 dns as a DaemonSet",
+        "OpenShift's: it tolerates everything and stays",
+        late=control_planes(3),
+        workloads=(kube_dns()[0], _daemon_dns(), deployment("cart", 3)),
+    ),
+    _scenario(
+        "1+4 dns autoscaled",
+        "four replicas, spread: two leave, and find room beside the others",
+        count=4,
+        cut=("worker-[12]",),
+        workloads=(*kube_dns(4, topologySpreadConstraints=spread(DNS_LABELS, hard=False)), DAEMONS),
+    ),
+    # -- control planes that take work ---------------------------------------------------------------------
+    _scenario(
+        "3+2 untainted control planes",
+        "what is evicted finds room on them",
+        late=tuple(node(f"cp-{at + 1}", labels={CONTROL_PLANE: ""}) for at in range(3)),
+        count=2,
+        nodes=workers(2),
+    ),
+    _scenario(
+        "3+0 compact, one cut",
+        "three nodes that are everything; one of them is lost to the other two",
+        nodes=tuple(node(f"worker-{at + 1}", labels={CONTROL_PLANE: ""}) for at in range(3)),
+        late=(),
+        cut=("worker-1",),
+    ),
+    # -- large clusters ------------------------------------------------------------------------------------
+    _scenario(
+        "3+97 a third cut",
+        "a hundred nodes, Normal: a node each ten seconds",
+        nodes=workers(97),
+        late=control_planes(3),
+        cut=("worker-[1-2][0-9]", "worker-[1-9]"),
+        workloads=(*STORY, deployment("cart", 60)),
+        cut_for_s=90.0,
+    ),
+    _scenario(
+        "3+297 all workers cut",
+        "three hundred nodes: marking them takes the client's rate",
+        nodes=workers(297),
+        late=control_planes(3),
+        workloads=(*STORY, deployment("cart", 300), DAEMONS),
+        cut_for_s=240.0,
+        after_s=30.0,
+    ),
+    _scenario(
+        "3+297 three zones, one cut",
+        "a hundred of three hundred, a zone lost whole",
+        nodes=workers(297, zones=("a", "b", "c")),
+        late=control_planes(3, zone="a"),
+        cut=tuple(f"worker-{at}" for at in range(2, 298, 3)),
+        workloads=(*STORY, deployment("cart", 300)),
+        cut_for_s=180.0,
+        after_s=30.0,
     ),
 )
