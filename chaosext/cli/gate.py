@@ -42,7 +42,7 @@ WITHOUT_PATCHES = 0.7
     "snapshots",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Ask a snapshot instead (repeatable: together one snapshot).",
+    help="Ask a snapshot instead: files, directories, archives, or - for stdin (repeatable: together one snapshot).",
 )
 @click.option(
     "--report",
@@ -199,9 +199,12 @@ def _judged(
     from chaosext.gate.ticket import Asked, Sheet
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.reader import read_snapshot
+    from chaosext.rehearsal.snapshot.snapshot_files import Reading
     from chaosext.run.session.run_context import owner
 
-    world = read_snapshot(seen.files)
+    reading = Reading()
+    world = read_snapshot(seen.files, reading=reading)
+    say(str(reading), err=True)
     say(f"rehearsing on {len(world.nodes)} nodes, {len(world.pods)} Pods …", err=True)
     budget = TimeBudget.of(time_budget_s)
     found = judge(world, cutover, seen.live, seed=seed, budget=budget.share(WITHOUT_PATCHES))
@@ -220,7 +223,7 @@ def _judged(
         by=cutover.by or owner(),
         plan=plan,
         plan_sha256=plan_sha256,
-        snapshot_sha256=_digest(seen.files),
+        snapshot_sha256=reading.sha256,
         files=tuple(map(str, seen.kept)),
         taken_at=world.taken_at,
         context=seen.context,
@@ -237,16 +240,6 @@ def _judged(
         node_count=len(world.nodes),
         meshed=world.mesh is not None,
     )
-
-
-def _digest(files: tuple[Path, ...]) -> str:
-    """Hash the uncompressed files one after the other, as `cat FILE… | sha256sum` does (or `zcat`)."""
-    from chaosext.rehearsal.snapshot.snapshot_files import contents
-
-    digest = sha256()
-    for path in files:
-        digest.update(contents(path))
-    return digest.hexdigest()
 
 
 def _write(place: Path, sheet: Sheet) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaosext.model.printable import say_answer
+from chaosext.model.printable import say, say_answer
 from chaosext.rehearsal.predict.scenarios import ScenarioRunner
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     type=click.Path(path_type=Path),
     multiple=True,
     required=True,
-    help="A file by `chaosext snapshot`, or by `kubectl get … -o json`; gzip too (repeatable: together one snapshot).",
+    help="What `chaosext snapshot` or `kubectl get` wrote, a dump, a directory, an archive, - for stdin (repeatable).",
 )
 @click.option(
     "--cut-nodes",
@@ -201,7 +201,8 @@ def rehearse(
     """Predict the effects of a cut: which events, when, whether the cluster heals, which workloads are affected, and
     which change would prevent it.
 
-    Reads a snapshot of the cluster and nothing else: no cluster, no network. What the snapshot lacks is assumed, and
+    Reads a snapshot of the cluster and nothing else: no cluster, no network. A snapshot is JSON or YAML of kubectl's, a
+    dump (`kubectl cluster-info dump`, must-gather, a support bundle), or an archive. What it lacks is assumed, and
     listed as an assumption, or unknown. Two calls with the same input print the same bytes, unless the time budget is
     used up: then the output says how many of the simulations were made, and everything that these do not show is
     unknown.
@@ -211,8 +212,11 @@ def rehearse(
       chaosext rehearse --snapshot examples/snapshots/story.json
       kubectl get nodes,pods,services,namespaces,deployments,replicasets,daemonsets,statefulsets,\\
         poddisruptionbudgets -A -o json > cluster.json
-      kubectl get bgppeers,bgpconfigurations,ippools -o json > calico.json       where Calico runs
-      chaosext rehearse --snapshot cluster.json --snapshot calico.json --cut-nodes 'topology.kubernetes.io/zone=b'
+      for kind in bgppeers bgpconfigurations ippools felixconfigurations; do     Calico's, where it runs
+        kubectl get --raw /apis/crd.projectcalico.org/v1/$kind; done >> cluster.json
+      chaosext rehearse --snapshot cluster.json --cut-nodes 'topology.kubernetes.io/zone=b'
+      kubectl cluster-info dump --all-namespaces | chaosext rehearse --snapshot -
+      chaosext rehearse --snapshot must-gather.tar.gz
       chaosext rehearse --snapshot cluster.json --with dns-affinity         would this change prevent it?
       chaosext rehearse --snapshot cluster.json --json --fail-on deviated   for a pipeline
       chaosext rehearse --snapshot cluster.json --scenarios scenarios.yaml
@@ -233,10 +237,17 @@ def rehearse(
     from chaosext.rehearsal.predict.scenarios import Scenario
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.reader import read_snapshot
+    from chaosext.rehearsal.snapshot.snapshot_files import Reading
 
+    reading = Reading()
     world = read_snapshot(
-        snapshots, controller_manager_args=controller_manager_args, apiserver_args=apiserver_args
+        snapshots,
+        controller_manager_args=controller_manager_args,
+        apiserver_args=apiserver_args,
+        reading=reading,
     )
+    if not reading.is_one_file:
+        say(str(reading), err=True)
     world = declared(world, SaidNetwork(fabric_hears=fabric_hears, hold_s=hold_s), "--fabric-hears")
     wanted = Scenario(
         cut_nodes=cut_nodes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +11,7 @@ from chaosext.model.errors import Refused
 from chaosext.model.files import read_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 INT, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
@@ -48,8 +50,6 @@ def parse_yaml(data: str | bytes) -> Any:
     bounds: nesting depth, number of values (an alias counts each time it is used), and an alias within its
     own anchor.
     """
-    import yaml
-
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -61,8 +61,26 @@ def parse_yaml(data: str | bytes) -> Any:
             raise
         except ValueError:
             pass  # YAML's flow style, or an error for which YAML's parser reports the line
+    with _yaml_errors():
+        return _loader()(text, MOST_VALUES).get_single_data()
+
+
+def parse_yaml_stream(text: str, *, most_values: int) -> Iterator[Any]:
+    """Yield the documents of a stream, except empty ones. Raises as `parse_yaml`; `most_values` bounds all of them."""
+    with _yaml_errors():
+        loader = _loader()(text, most_values)
+        while loader.check_data():
+            if (value := loader.get_data()) is not None:
+                yield value
+
+
+@contextmanager
+def _yaml_errors() -> Iterator[None]:
+    """Turn the errors of PyYAML into ValueError with a message of one line."""
+    import yaml
+
     try:
-        return _loader()(text).get_single_data()
+        yield
     except BeyondBounds:
         raise
     except (AttributeError, LookupError):  # such as `!!bool maybe` and `!!timestamp soon`
@@ -81,14 +99,14 @@ def _loader() -> Any:
     class Loader(Composer, SafeConstructor, Resolver):
         """PyYAML's SafeLoader with bounds; parses with the C library if that is available."""
 
-        def __init__(self, text: str) -> None:
+        def __init__(self, text: str, most_values: int) -> None:
             events = _event_parser()(text)
             self.check_event, self.peek_event = events.check_event, events.peek_event
             self.get_event = events.get_event
             Composer.__init__(self)
             SafeConstructor.__init__(self)
             Resolver.__init__(self)
-            self._values = 0
+            self._values, self._most_values = 0, most_values
             self._heights = [0]
             self._measures: dict[int, tuple[int, int]] = {}
 
@@ -115,8 +133,10 @@ def _loader() -> Any:
 
         def _take(self, values: int, height: int) -> None:
             self._values += values
-            if self._values > MOST_VALUES:
-                raise BeyondBounds(f"more than {MOST_VALUES:,} values, aliases counted where they are used")
+            if self._values > self._most_values:
+                raise BeyondBounds(
+                    f"more than {self._most_values:,} values, aliases counted where they are used"
+                )
             if len(self._heights) - 1 + height > MOST_DEPTH:
                 raise BeyondBounds(f"nested more than {MOST_DEPTH} deep")
 

@@ -20,8 +20,13 @@ from chaosext.model.names import is_subdomain
 JsonObject = Mapping[str, Any]
 """One Kubernetes object, or a part of it, as decoded from JSON."""
 
-CONTROL_PLANE_LABELS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
-"""Labels of control-plane nodes (kubeadm; the second one before Kubernetes 1.24)."""
+CONTROL_PLANE_LABELS = (
+    "node-role.kubernetes.io/control-plane",
+    "node-role.kubernetes.io/master",
+    "node-role.kubernetes.io/controlplane",
+    "node.kubernetes.io/microk8s-controlplane",
+)
+"""Labels of control-plane nodes: of kubeadm, k3s and RKE2; before Kubernetes 1.24, and of OpenShift; RKE; MicroK8s."""
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 

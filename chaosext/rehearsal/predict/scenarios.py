@@ -11,7 +11,7 @@ from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS, mitigated
 from chaosext.rehearsal.predict.predict import Rehearsal
 from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
-from chaosext.rehearsal.snapshot.cut_targets import cut_nodes
+from chaosext.rehearsal.snapshot.cut_targets import cut_nodes, majority_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,12 +57,14 @@ class Scenario:
 
     def plan(self, world: World) -> Plan:
         """Return the plan for this world. Raises `Refused` if it cannot be simulated there."""
+        nodes = cut_nodes(world, self.cut_nodes)
         return Plan(
-            cut_nodes=cut_nodes(world, self.cut_nodes),
+            cut_nodes=nodes,
             cut_for_s=self.cut_for_s,
             horizon_s=self.horizon_s,
             rollback_s=self.rollback_s,
             cut_at=self.cut_at,
+            doubts=majority_lost(world, nodes),
         )
 
 

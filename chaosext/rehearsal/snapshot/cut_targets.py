@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.snapshot.node_patterns import selects
-from chaosext.rehearsal.snapshot.world import LabelSelector, Requirement
+from chaosext.rehearsal.snapshot.world import Doubt, LabelSelector, Requirement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -36,7 +36,11 @@ def cut_nodes(world: World, wanted: str = "") -> frozenset[str]:
     selector. Raises `Refused` if it selects no node.
     """
     if not wanted.strip():
-        return frozenset(node.name for node in world.nodes if not node.control_plane)
+        found = frozenset(node.name for node in world.nodes if not node.control_plane)
+        if not found:
+            names = [node.name for node in world.nodes]
+            raise Refused(every_node_controls(names), f"name the nodes to cut off, e.g. {FIELD} {names[0]}")
+        return found
     return selected(world, wanted, FIELD)
 
 
@@ -54,6 +58,22 @@ def selected(world: World, wanted: str, field: str) -> frozenset[str]:
             f"{FIX}; nodes are {some}, …",
         )
     return found
+
+
+def every_node_controls(names: Sequence[str]) -> str:
+    """Say why no node is cut where every node has a control-plane role."""
+    some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"every node has a control-plane role ({some}), so no node is cut without being named"
+
+
+def majority_lost(world: World, cut: Collection[str]) -> tuple[Doubt, ...]:
+    """Doubt a cut that leaves less than a majority of the control-plane nodes together: etcd stops then."""
+    masters = [node.name for node in world.nodes if node.control_plane]
+    lost = sum(name in cut for name in masters)
+    if not lost or 2 * lost < len(masters):
+        return ()
+    why = f"{lost} of {len(masters)} are cut off, which leaves etcd no majority; what follows isn't modelled"
+    return (Doubt(subject="control-plane nodes", why=why),)
 
 
 def matching(world: World, selector: str, field: str) -> frozenset[str]:

@@ -52,12 +52,20 @@ KWOK = "kwok.x-k8s.io/node"
 """Annotation of a node that KWOK simulates (KWOK, pkg/utils: `kwok.x-k8s.io/node: fake`)."""
 
 
-class ObjectMeta(Document):
-    """The fields that identify an object."""
+class Identity(Document):
+    """The fields of metadata that tell objects, and versions of one object, apart."""
+
+    name: str = ""
+    namespace: str = ""
+    resourceVersion: str = ""
+
+
+class Head(Document):
+    """What identifies an object."""
 
     kind: str = ""
     apiVersion: str = ""
-    metadata: Meta = field(default_factory=Meta)
+    metadata: Identity = field(default_factory=Identity)
 
 
 class Condition(Document):

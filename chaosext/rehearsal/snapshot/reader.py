@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chaosext.cluster.objects import (
@@ -17,7 +18,16 @@ from chaosext.cluster.objects import (
 from chaosext.cluster.timings import flags_from
 from chaosext.model.errors import MALFORMED, Refused
 from chaosext.rehearsal.snapshot import documents as doc
-from chaosext.rehearsal.snapshot.control_plane_flags import control_plane, minor
+from chaosext.rehearsal.snapshot.control_plane_flags import (
+    SERVERS,
+    STATIC_PODS,
+    control_plane,
+    distribution_flags,
+    given_flags,
+    idle,
+    minor,
+    unmodelled,
+)
 from chaosext.rehearsal.snapshot.networks.calico import READ
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
 from chaosext.rehearsal.snapshot.networks.detect import detect
@@ -29,6 +39,7 @@ from chaosext.rehearsal.snapshot.snapshot_files import HOW_TO, Listed, plain, re
 from chaosext.rehearsal.snapshot.world import (
     ControlPlane,
     DisruptionBudget,
+    Doubt,
     Mesh,
     Network,
     Node,
@@ -43,12 +54,16 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from chaosext.rehearsal.snapshot.snapshot_files import Reading
     from chaosext.rehearsal.snapshot.world import Pod, PodSpec
 
 Custom = TypeVar("Custom", BgpPeer, IpPool)
 
 WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")
 ASKED_FOR = ("Node", "Pod", *WORKLOADS[:4], "Service", "Namespace", "PodDisruptionBudget")
+OWNERS = ("ReplicaSet", "StatefulSet", "DaemonSet")
+"""Kinds whose absence the Pods prove: only those with a Pod matter to a prediction."""
+
 CALICO_KINDS = ("BGPPeer", "BGPConfiguration", "IPPool")
 
 REGION_LABEL = "topology.kubernetes.io/region"
@@ -57,6 +72,12 @@ OLD_ZONE_LABELS = ("failure-domain.beta.kubernetes.io/region", "failure-domain.b
 
 WITH_TIMINGS = ("kube-controller-manager-", "kube-apiserver-")
 """Name prefixes of the static Pods whose arguments give the timings (kubeadm appends the node's name)."""
+
+API_SERVER_NAMESPACES = ("kube-system", "openshift-kube-apiserver")
+"""Where a node's static Pod kube-apiserver-<node> is: with kubeadm and with OpenShift."""
+
+OWN_NAMESPACE = "kube-system"
+"""A small cluster may have Pods in this namespace only."""
 
 NODE_LEASES = "kube-node-lease"
 DNS_LABEL = ("k8s-app", "kube-dns")
@@ -67,13 +88,16 @@ def read_snapshot(
     *,
     controller_manager_args: Sequence[str] = (),
     apiserver_args: Sequence[str] = (),
+    reading: Reading | None = None,
 ) -> World:
-    """Read the files `paths`, which together form one snapshot. `…_args` are flags (`--name=value`) in force.
+    """Read `paths`, which together form one snapshot: files, directories, archives, `-` for stdin.
 
-    Raises `Refused`, with the file and the fix, if a file is not a complete Kubernetes List or there are no
-    nodes.
+    `…_args` are flags (`--name=value`) in force. `reading` counts what is read.
+
+    Raises `Refused`, with the file and the fix, if a file has no Kubernetes objects or is damaged, or there
+    are no nodes.
     """
-    listed = read_files(paths)
+    listed = read_files(paths, reading)
     try:
         return _World(listed).made([*controller_manager_args, *apiserver_args])
     except MALFORMED as error:
@@ -87,13 +111,17 @@ class _World:
         self._listed = listed
         self._assumptions: list[str] = []
         self._missing: set[str] = set()
+        self._doubts: list[Doubt] = []
         self._static: list[bytes | memoryview] = []
+        self._distribution: dict[str, str] | None = None
         self._backends: dict[str, str] = {}
 
-    def made(self, flags: Sequence[str]) -> World:
-        nodes = self._nodes()
-        pods = self._pods()
-        self._miss_kinds()
+    def made(self, arguments: Sequence[str]) -> World:
+        flags, found, pods = given_flags(arguments), self._nodes(), self._pods()
+        nodes = self._with_roles(found, pods)
+        self._miss_kinds(pods)
+        self._doubt_namespaces(pods)
+        self._doubt_flags(flags)
         services = self._services()
         return World(
             nodes=nodes,
@@ -112,11 +140,33 @@ class _World:
     def _assume(self, what: str) -> None:
         self._assumptions.append(what)
 
-    def _miss_kinds(self) -> None:
+    def _miss_kinds(self, pods: Sequence[Pod]) -> None:
         absent = [kind for kind in ASKED_FOR if not self._listed.has(kind)]
-        self._missing.update(absent)
-        if absent:
-            self._assume(f"the snapshot contains no {', '.join(absent)}: the cluster is assumed to have none")
+        owners = {pod.owner.partition("/")[0] for pod in pods}
+        proven = [kind for kind in absent if kind in OWNERS and pods and kind not in owners]
+        if proven:
+            self._assume(f"the snapshot contains no {', '.join(proven)}, and no Pod that belongs to one")
+        unproven = [kind for kind in absent if kind not in proven]
+        self._missing.update(unproven)
+        if unproven:
+            self._assume(
+                f"the snapshot contains no {', '.join(unproven)}: the cluster is assumed to have none"
+            )
+
+    def _doubt_namespaces(self, pods: Sequence[Pod]) -> None:
+        """Doubt that the snapshot has the Pods of all namespaces, if `-A` seems to be left out."""
+        spaces = {pod.namespace for pod in pods}
+        only = min(spaces) if len(spaces) == 1 else ""
+        if only and only != OWN_NAMESPACE:
+            self._doubt(f"all Pods are of namespace {only}: was -A left out?")
+        lists = self._listed.lists
+        if lists["ReplicationController"] == lists["Pod"] == 2:
+            self._doubt("the dump has the Pods of two namespaces only: was --all-namespaces left out?")
+
+    def _doubt(self, why: str) -> None:
+        """Make every outcome unknown, as an assumption could be wrong in either direction."""
+        self._doubts.append(Doubt(subject="the snapshot", why=why))
+        self._assume(why)
 
     # -- nodes and Pods --
 
@@ -132,19 +182,26 @@ class _World:
             if (backend := (each.metadata.annotations or {}).get(BACKEND, ""))
         }
         made = {each.metadata.name: _node(each, calico.get(each.metadata.name), leases) for each in found}
-        self._tell_doubles("Node", len(found) - len(made))
+        self._distribution = distribution_flags(each.metadata.annotations or {} for each in found)
         nodes = tuple(made.values())
         if not any(node.zone for node in nodes):
             self._assume("no node has a zone label: all are assumed to be in one zone")
-        if not any(node.control_plane for node in nodes):
+        return tuple(sorted(nodes, key=lambda node: node.name))
+
+    def _with_roles(self, nodes: Sequence[Node], pods: Sequence[Pod]) -> tuple[Node, ...]:
+        """Give the control-plane role to nodes without its label that run kube-apiserver as a static Pod."""
+        hosts = {pod.node for pod in pods if _is_api_server(pod)}
+        unlabelled = [node.name for node in nodes if node.name in hosts and not node.control_plane]
+        if unlabelled:
+            self._assume(
+                f"{', '.join(unlabelled)}: assumed to be of the control plane, by their static Pods kube-apiserver-NAME"
+            )
+        found = tuple(replace(node, control_plane=node.control_plane or node.name in hosts) for node in nodes)
+        if not any(node.control_plane for node in found):
             self._assume(
                 "no node has a control-plane role: the control plane is assumed to run outside the cluster's nodes"
             )
-        return tuple(sorted(nodes, key=lambda node: node.name))
-
-    def _tell_doubles(self, kind: str, count: int) -> None:
-        if count:
-            self._assume(f"{count} {kind}s occur more than once: the last of each counts")
+        return found
 
     def _leases(self) -> Mapping[str, datetime | None]:
         leases = self._listed.of("Lease", doc.Lease)
@@ -156,16 +213,17 @@ class _World:
 
     def _pods(self) -> tuple[Pod, ...]:
         """Return all Pods, and keep the raw JSON of the control plane's static Pods for their arguments."""
-        pods: dict[tuple[str, str], Pod] = {}
-        make, count = Specs().pod, 0
+        pods: list[Pod] = []
+        make = Specs().pod
         found = zip(self._listed.of("Pod", doc.Pod), self._listed.items.get("Pod", ()), strict=True)
         for each, (_, raw) in found:
             if each.metadata.namespace == "kube-system" and each.metadata.name.startswith(WITH_TIMINGS):
                 self._static.append(raw)
-            pods[each.metadata.namespace, each.metadata.name] = make(each)
-            count += 1
-        self._tell_doubles("Pod", count - len(pods))
-        return tuple(pods.values())
+            pods.append(make(each))
+        if doubles := self._listed.doubles:
+            said = ", ".join(f"{count} {kind}" for kind, count in sorted(doubles.items()))
+            self._assume(f"objects that occur more than once count once, the newest of each: {said}")
+        return tuple(pods)
 
     def _workloads(self) -> dict[tuple[str, str], Workload]:
         found = (_workload(kind, each) for kind in WORKLOADS for each in self._listed.of(kind, doc.Workload))
@@ -208,7 +266,7 @@ class _World:
         return Network(
             plugin=found.plugin,
             shown=found.shown,
-            doubts=found.doubts,
+            doubts=(*self._doubts, *found.doubts),
             bgp_doubts=found.bgp_doubts,
             bgp_enabled=found.bgp_enabled,
             felix_routes=found.felix_routes,
@@ -286,11 +344,20 @@ class _World:
 
     # -- control plane --
 
-    def _control_plane(self, given: Sequence[str]) -> ControlPlane:
-        static = flags_from(map(plain, self._static)) if self._static else None
-        made = control_plane(static, given, self._version())
+    def _static_flags(self) -> dict[str, str] | None:
+        return flags_from(map(plain, self._static)) if self._static else self._distribution
+
+    def _doubt_flags(self, given: Mapping[str, str]) -> None:
+        for why in unmodelled({**(self._static_flags() or {}), **given}):
+            self._doubt(why)
+
+    def _control_plane(self, given: Mapping[str, str]) -> ControlPlane:
+        static, where = self._static_flags(), STATIC_PODS if self._static else SERVERS
+        made = control_plane(static, given, self._version(), where)
         if static is None:
             self._assume(f"no static Pod of the control plane in the snapshot: {made.timings.source}")
+        if names := idle(given):
+            self._assume(f"no effect on the prediction: {', '.join(f'--{name}' for name in names)}")
         return made
 
     def _version(self) -> str:
@@ -332,6 +399,12 @@ def _node(found: doc.Node, bgp: doc.CalicoBgp | None, leases: Mapping[str, datet
         or notes.get("projectcalico.org/RouteReflectorClusterID", ""),
         **more,
     )
+
+
+def _is_api_server(pod: Pod) -> bool:
+    """Whether the Pod is the static Pod of kube-apiserver on its node."""
+    is_static = pod.owner.partition("/")[0] in ("", "Node")
+    return is_static and pod.namespace in API_SERVER_NAMESPACES and pod.name == f"kube-apiserver-{pod.node}"
 
 
 def _bgp_addresses(bgp: doc.CalicoBgp | None, notes: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,52 +1,77 @@
-"""Read snapshot files: any `kubectl get … -o json` output, gzip too, several Lists in a file, several files."""
+"""Read the Kubernetes objects of a snapshot from whatever holds them: kubectl's output, dumps, trees, archives.
+
+JSON and YAML; Lists, single objects, arrays, and streams of them. An object that occurs several times counts
+once: the one with the newest resourceVersion, else the last.
+"""
 
 from __future__ import annotations
 
 import re
-from codecs import BOM_UTF8
-from collections import defaultdict
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from io import BytesIO
-from mmap import ACCESS_READ, mmap
-from os import fstat
-from stat import S_ISREG
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from hashlib import sha256
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from chaosext.model.errors import Refused
-from chaosext.model.files import GZIP_MAGIC, UnfitFile, opened, read_opened, unzipped
-from chaosext.rehearsal.snapshot.documents import ObjectMeta
+from chaosext.rehearsal.snapshot.documents import Head
+from chaosext.rehearsal.snapshot.input_files import Source, sources
+from chaosext.rehearsal.snapshot.json_text import UNREADABLE, JsonText
+from chaosext.rehearsal.snapshot.yaml_text import json_of_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from mmap import mmap
     from pathlib import Path
 
-HOW_TO = "make one with `chaosext snapshot -o FILE`, or with `kubectl get nodes,pods,… -A -o json > FILE`"
+HOW_TO = "make one with `chaosext snapshot -o FILE`, or with the kubectl commands that `chaosext rehearse --help` shows"
 
 CALICO = "projectcalico.org"
-"""Substring of the apiVersion of Calico's kinds, in both of its API groups."""
+"""API group of Calico's kinds, and the end of their other one, crd.projectcalico.org."""
 
 CALICO_KINDS = ("BGPPeer", "BGPConfiguration", "IPPool", "FelixConfiguration")
 """Kinds that other projects define too; only those in Calico's API groups count."""
 
-PIPE_S = 600.0
-"""Maximum time to read a pipe; `kubectl get` may take minutes to start its output."""
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("Node", "Pod", "Service", "Namespace", "ConfigMap"), ("",)),
+    **dict.fromkeys(("Deployment", "ReplicaSet", "DaemonSet"), ("apps", "extensions")),
+    "StatefulSet": ("apps",),
+    "Job": ("batch",),
+    "PodDisruptionBudget": ("policy",),
+    "Lease": ("coordination.k8s.io",),
+    "MutatingWebhookConfiguration": ("admissionregistration.k8s.io",),
+    "Installation": ("operator.tigera.io",),
+}
+"""Kind -> the API groups in which it is the kind that is meant. Longhorn has a Node and Knative a Service, too."""
 
-LARGEST_ZIPPED = 2 << 30
-"""Maximum bytes of a gzip file or of a pipe's output, neither of which can be memory-mapped."""
+UNUSED = frozenset({"Event", "Secret", "ControllerRevision", "CustomResourceDefinition"})
+"""Kinds that are not kept: dumps have many of them, or large ones."""
 
-MOST_ITEMS = 1_000_000
-"""Maximum items of a List. A cluster has at most 150,000 Pods (kubernetes.io, "Considerations for large clusters")."""
+PLURALS: Mapping[str, tuple[str, str]] = {
+    "nodes": ("Node", "v1"),
+    "namespaces": ("Namespace", "v1"),
+    "pods": ("Pod", "v1"),
+    "services": ("Service", "v1"),
+    "configmaps": ("ConfigMap", "v1"),
+    "deployments": ("Deployment", "apps/v1"),
+    "replicasets": ("ReplicaSet", "apps/v1"),
+    "statefulsets": ("StatefulSet", "apps/v1"),
+    "daemonsets": ("DaemonSet", "apps/v1"),
+    "jobs": ("Job", "batch/v1"),
+    "poddisruptionbudgets": ("PodDisruptionBudget", "policy/v1"),
+}
+"""Name of a file or its directory -> the kind of its objects, for dumps that leave the kind out.
 
-SMALLEST_ITEM = len('{"metadata":{"name":"a"}}')
+Old releases of troubleshoot.sh (cluster-resources/pods/shop.json) and sonobuoy (core_v1_pods.json) do.
+"""
 
-_BLANKS = re.compile(rb"[ \t\r\n]*")
-_BETWEEN = re.compile(rb"[ \t\r\n]*([,\]}])[ \t\r\n]*")
-_TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
+_START_OF_LOGS = re.compile(rb"==== START (logs for container [^\n]*?) ====\r?\n")
+"""What `kubectl cluster-info dump` prints before the logs of a container (kubectl, pkg/cmd/clusterinfo)."""
 
-UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
-"""Exceptions of msgspec for bytes that are not JSON of the expected shape."""
+_SIGN_OF_OBJECTS = re.compile(rb"""["']?apiVersion["']?[ \t]*:""")
 
 Document = TypeVar("Document")
 
@@ -57,7 +82,8 @@ class Listed:
 
     `declared`: kinds that a file says it looked for, even if none exist. `missed`: kind -> why it could not
     be read. `others`: (API group, kind) -> the first object of each, for groups that are not Kubernetes' own.
-    `taken_at`: the time that a file states, or "".
+    `taken_at`: the time that a file states, or "". `doubles`: kind -> how many items were found again.
+    `lists`: kind -> how many Lists of this kind alone there are, as a dump has one for each namespace.
     """
 
     items: dict[str, list[tuple[str, bytes | memoryview]]] = field(default_factory=lambda: defaultdict(list))
@@ -66,6 +92,8 @@ class Listed:
     others: dict[tuple[str, str], str] = field(default_factory=dict)
     taken_at: str = ""
     version: str = ""
+    doubles: Counter[str] = field(default_factory=Counter)
+    lists: Counter[str] = field(default_factory=Counter)
 
     def of(self, kind: str, document: type[Document]) -> Iterator[Document]:
         """Yield every item of a kind. Raises `Refused`, naming file and item, for an item of another shape."""
@@ -82,228 +110,329 @@ class Listed:
         return kind in self.declared or bool(self.items.get(kind))
 
 
-def read_files(paths: Sequence[Path]) -> Listed:
-    """Read all files. Raises `Refused` for a file that is unreadable, truncated, or not a Kubernetes List."""
-    listed = Listed()
-    for path in paths:
-        for found in _lists(contents(path), path):
-            _take(listed, found, str(path))
+class Reading:
+    """What was read: how many files and objects, and the SHA-256 digest of the files, one after the other."""
+
+    def __init__(self) -> None:
+        self.files = self.objects = self.passed_over = 0
+        self._digest = sha256()
+
+    def hashed(self, data: bytes | mmap) -> None:
+        self._digest.update(data)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    @property
+    def is_one_file(self) -> bool:
+        return self.files + self.passed_over <= 1
+
+    def __str__(self) -> str:
+        more = f"; passed over {self.passed_over:,} files without objects" if self.passed_over else ""
+        return f"read {self.objects:,} objects from {self.files:,} file{'s' * (self.files != 1)}{more}"
+
+
+def read_files(paths: Sequence[Path], reading: Reading | None = None) -> Listed:
+    """Read all files, directories and archives; `-` is stdin.
+
+    Raises `Refused` for a named file that is unreadable, truncated, or has no Kubernetes objects. In
+    directories and archives, files without objects are passed over, but not damaged ones with objects.
+    """
+    reading = reading or Reading()
+    listed, found = Listed(), 0
+    taking = _Taking(listed)
+    try:
+        for source in sources(paths, reading.hashed):
+            if lists := _lists_of(source):
+                found += len(lists)
+                reading.files += 1
+                reading.objects += sum(taking.take(each, source.name) for each in lists)
+            else:
+                reading.passed_over += 1
+    except OSError as error:
+        name = error.filename or ", ".join(map(str, paths))
+        raise Refused(f"{name}: {error.strerror or error}", HOW_TO) from None
+    taking.sort()
+    if not found:
+        raise Refused(f"{', '.join(map(str, paths))}: no file in it has Kubernetes objects", HOW_TO)
     return listed
 
 
-def contents(path: Path) -> bytes | mmap:
-    """Return a file's content, unzipped. Plain files are memory-mapped: half a gigabyte is usual for a large cluster.
-
-    Raises `Refused` if the path is unreadable, is neither a file nor a pipe, or is a damaged or malicious
-    gzip file.
-    """
-    try:
-        with opened(path) as file:
-            about = fstat(file.fileno())
-            if not S_ISREG(about.st_mode):
-                data = read_opened(file, path, most=LARGEST_ZIPPED, within_s=PIPE_S)
-                return b"".join(unzipped(BytesIO(data), path)) if data[:2] == GZIP_MAGIC else data
-            if file.peek(2)[:2] != GZIP_MAGIC:
-                return mmap(file.fileno(), 0, access=ACCESS_READ)
-            if about.st_size > LARGEST_ZIPPED:
-                raise UnfitFile(f"is larger than {LARGEST_ZIPPED >> 30} GiB", path)
-            return b"".join(unzipped(file, path))
-    except ValueError:  # mmap refuses an empty file
-        return b""
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror or error}", HOW_TO) from None
+# -- documents ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _List:
-    """A Kubernetes List: its own fields, and the bytes of each item."""
+    """A Kubernetes List, or a single object as a List of one: the List's own fields, and the bytes of each item.
 
-    kind: str
-    api_version: str
-    about: Mapping[str, Any]
+    `kind`: of the items that do not say, without the suffix List; "" for none.
+    """
+
     items: Sequence[memoryview]
+    kind: str = ""
+    api_version: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _lists(data: bytes | mmap, path: Path) -> Iterator[_List]:
-    """Yield the Lists that follow each other in a file, after a byte order mark, which some shells write."""
-    text = _Text(data)
-    at = begins = text.after_blanks(len(BOM_UTF8) if data[:3] == BOM_UTF8 else 0)
+class _Unreadable(ValueError):
+    """There are no Kubernetes objects. `is_broken`: there is neither valid JSON nor valid YAML, so there may have been.
+
+    In a directory, a file is passed over if it is merely something else.
+    """
+
+    def __init__(self, why: str, *, is_broken: bool) -> None:
+        super().__init__(why)
+        self.is_broken = is_broken
+
+
+def _lists_of(source: Source) -> list[_List]:
+    """Return the Lists and objects in a file; none for a file that is not named and has none. Raises `Refused`."""
+    try:
+        return _lists(_utf8(source.data), PurePosixPath(source.name))
+    except _Unreadable as error:
+        if source.is_named or (error.is_broken and _SIGN_OF_OBJECTS.search(source.data)):
+            raise Refused(f"{source.name}: {error}", HOW_TO) from None
+        return []
+
+
+def _utf8(data: bytes | mmap) -> bytes | mmap:
+    """Return UTF-16, which PowerShell's `>` writes, as UTF-8, and everything else as it is."""
+    if data[:2] not in (BOM_UTF16_LE, BOM_UTF16_BE):
+        return data
+    try:
+        return data[:].decode("utf-16").encode()
+    except UnicodeDecodeError as error:
+        raise _Unreadable(f"invalid UTF-16 at byte {error.start:,}", is_broken=True) from None
+
+
+def _lists(data: bytes | mmap, path: PurePosixPath) -> list[_List]:
+    """Return what follows each other in a file, after a byte order mark, which some shells write."""
+    text = JsonText(data)
+    at = text.after_blanks(len(BOM_UTF8) if data[:3] == BOM_UTF8 else 0)
+    if at == len(data):
+        raise _Unreadable("the file is empty", is_broken=False)
+    if text.byte(at) not in (b"{", b"["):
+        data = _from_yaml(data)
+        text = JsonText(data)
+        at = text.after_blanks(0)
+    found: list[_List] = []
+    others: list[str] = []
+    by_name = _kind_by_name(path)
     while at < len(data):
         try:
-            found, at = _list(text, at)
+            for begin in _elements(text, at):
+                each = _list(text, begin, by_name)
+                if isinstance(each, _List):
+                    found.append(each)
+                else:
+                    others.append(each)
         except UNREADABLE as error:
-            raise _refusal(path, len(data), text.at, error) from None
-        yield found
-        at = text.after_blanks(at)
-    if at == begins:
-        raise Refused(f"{path}: the file is empty", HOW_TO)
+            raise _unreadable(len(data), text.at, error) from None
+        at = _after_logs(data, text)
+    if not found:
+        why = others[0] if others else "it is an empty array"
+        raise _Unreadable(f"it has no Kubernetes objects: {why}", is_broken=False)
+    return found
 
 
-def _list(text: _Text, at: int) -> tuple[_List, int]:
-    """Return the List that begins at `at`, and the offset of its end. Raises `UNREADABLE`."""
+def _from_yaml(data: bytes | mmap) -> bytes:
+    try:
+        return json_of_yaml(data[:], UNUSED)
+    except ValueError as error:
+        raise _Unreadable(f"neither JSON nor YAML: {error!s:.300}", is_broken=True) from None
+
+
+def _kind_by_name(path: PurePosixPath) -> tuple[str, str]:
+    """Return kind and apiVersion of the objects in a file, by its name or its directory's; "" if unknown."""
+    file = path.name.rpartition(": ")[2]  # after the name of an archive
+    names = file.partition(".")[0].rpartition("_")[2], path.parent.name
+    return next((PLURALS[name] for name in names if name in PLURALS), ("", ""))
+
+
+def _elements(text: JsonText, at: int) -> Iterator[int]:
+    """Yield the offset of the value at `at`, or of each element of an array."""
+    if text.byte(at) == b"[":
+        yield from text.elements(at, b"]")
+    else:
+        yield at
+
+
+def _list(text: JsonText, at: int, by_name: tuple[str, str]) -> _List | str:
+    """Return the List or object that begins at `at`, or why it is none. Raises `UNREADABLE`.
+
+    `by_name`: kind and apiVersion of objects that do not say.
+    """
+    if text.byte(at) not in (b"{", b""):
+        text.value(at)
+        return "it is not an object"
     text.require_object(at)
-    items: list[memoryview] | None = None
+    items: Sequence[memoryview] | None = None
     fields: dict[str, memoryview] = {}
     for key, begin in text.members(at):
-        if key == "items" and text.byte(begin) == b"[":
-            items = list(text.objects(begin))
-        else:
+        if key != "items":
             fields[key] = text.value(begin)
-    kind, version = (_field(fields, name, str) for name in ("kind", "apiVersion"))
-    about = _field(fields, "chaosext", dict[str, Any])
+        elif text.byte(begin) == b"[":
+            items = list(text.objects(begin))
+        elif bytes(text.value(begin)[:8]).strip() == b"null":
+            items = ()  # Go's empty List
+        else:
+            raise msgspec.ValidationError("Expected `array` - at `$.items`")
+    own_kind, version = _text(fields, "kind"), _text(fields, "apiVersion") or by_name[1]
+    kind = own_kind or by_name[0]
     if items is None:
-        raise msgspec.ValidationError(
-            "Expected `array` - at `$.items`"
-            if "items" in fields
-            else f"{kind or 'JSON'} is not a List: it has no items"
-        )
-    return _List(kind=kind or "", api_version=version or "", about=about or {}, items=items), text.at
+        why, raw = _why_not_an_object(kind, fields), text.between(at, text.at)
+        return why or _List(kind="" if own_kind else kind, api_version=version, items=(raw,))
+    kind = kind.removesuffix("List")
+    if items and not kind and not _head(items[0]).kind:
+        return "item 1 has no kind"
+    about = _field(fields, "chaosext", dict[str, Any])
+    return _List(kind=kind, api_version=version, about=about or {}, items=items)
+
+
+def _why_not_an_object(kind: str, fields: Mapping[str, memoryview]) -> str:
+    if kind == "Status":
+        return "a Status is an error of the API server"
+    if kind.endswith("List"):
+        return f"{kind} has no items"
+    if not kind:
+        return "it has no kind"
+    return "" if fields.get("metadata", b"")[:1] == b"{" else f"{kind} has no metadata"
+
+
+def _text(fields: Mapping[str, memoryview], name: str) -> str:
+    return _field(fields, name, str) or ""
 
 
 def _field(fields: Mapping[str, memoryview], name: str, type_: type[Document]) -> Document | None:
     return msgspec.json.decode(fields[name], type=type_ | None) if name in fields else None
 
 
-class _Text:
-    """JSON in a buffer, walked value by value, without decoding or copying values that the caller does not need.
-
-    `at` is the current offset. Every method raises `UNREADABLE` for invalid JSON.
-    """
-
-    def __init__(self, data: bytes | mmap) -> None:
-        self._view, self.at = memoryview(data), 0
-
-    def byte(self, at: int) -> bytes:
-        return bytes(self._view[at : at + 1])
-
-    def after_blanks(self, at: int) -> int:
-        found = _BLANKS.match(self._view, at)
-        self.at = found.end() if found else at
-        return self.at
-
-    def value(self, at: int) -> memoryview:
-        """Return the bytes of the value that begins at `at`."""
-        self.at = at
-        rest = self._view[at:]
-        try:
-            _skip(rest)
-        except UNREADABLE as error:
-            end = _end_of_first(error)
-            if not end:
-                raise
-            rest = rest[:end]
-        self.at = at + len(rest)
-        return rest
-
-    def require_object(self, at: int) -> None:
-        self.at = at
-        if self.byte(at) != b"{":
-            _head(self._view[at:])  # raises an error that says what is there instead
-
-    def members(self, at: int) -> Iterator[tuple[str, int]]:
-        """Yield each key of the object at `at` with the offset of its value, which the caller must walk."""
-        seen: set[str] = set()
-        for begin in self._within(at, b"}"):
-            key = msgspec.json.decode(self.value(begin), type=str)
-            if key in seen:
-                raise msgspec.ValidationError(f"key {key!r:.80} occurs twice")
-            seen.add(key)
-            if self.byte(self.after_blanks(self.at)) != b":":
-                self._wrong("expected ':'")
-            yield key, self.after_blanks(self.at + 1)
-
-    def objects(self, at: int) -> Iterator[memoryview]:
-        """Yield the objects of the array at `at`. Raises ValidationError for an item of another type."""
-        for number, begin in enumerate(self._within(at, b"]"), 1):
-            if number > MOST_ITEMS:
-                raise msgspec.ValidationError(f"more than {MOST_ITEMS:,} items")
-            found = self.value(begin) if self.byte(begin) in (b"{", b"") else None
-            if found is None or len(found) < SMALLEST_ITEM:
-                raise msgspec.ValidationError(f"item {number} is not a Kubernetes object")
-            yield found
-
-    def _within(self, at: int, closing: bytes) -> Iterator[int]:
-        """Yield the offset of each element up to the `closing` bracket; the caller must walk the value each time."""
-        begin = self.after_blanks(at + 1)
-        if self.byte(begin) == closing:
-            self.at = begin + 1
-            return
-        while True:
-            yield begin
-            found = _BETWEEN.match(self._view, self.at)
-            if found is None or found[1] not in (b",", closing):
-                self._wrong("expected ',' or the end")
-            if found[1] == closing:
-                self.at = found.end(1)
-                return
-            begin = self.at = found.end()
-
-    def _wrong(self, what: str) -> NoReturn:
-        is_over = self.after_blanks(self.at) >= len(self._view)
-        raise msgspec.DecodeError("Input data was truncated" if is_over else what)
+_head = msgspec.json.Decoder(Head).decode
 
 
-_skip = msgspec.json.Decoder(msgspec.Raw).decode
-_head = msgspec.json.Decoder(ObjectMeta).decode
+def _after_logs(data: bytes | mmap, text: JsonText) -> int:
+    """Return the offset of the next document, after the logs that a dump has between documents."""
+    at = text.after_blanks(text.at)
+    while started := _START_OF_LOGS.match(data, at):
+        marker = b"==== END " + started[1] + b" ===="
+        end = data.find(marker, started.end())
+        if end < 0:
+            raise _Unreadable("the dump is truncated within a container's logs", is_broken=True)
+        at = text.after_blanks(end + len(marker))
+    return at
 
 
-def _end_of_first(error: Exception) -> int:
-    """Return where the value after the first begins (msgspec counts from 1), or 0 for any other error."""
-    match = _TRAILING.search(str(error))
-    return int(match[1]) - 1 if match else 0
-
-
-def _refusal(path: Path, size: int, at: int, error: Exception) -> Refused:
+def _unreadable(size: int, at: int, error: Exception) -> _Unreadable:
     said = str(error)
     if isinstance(error, RecursionError):
-        return Refused(f"{path}: the JSON is nested too deeply for a Kubernetes List", HOW_TO)
-    if "truncated" in said:
-        return Refused(f"{path}: the JSON is truncated at byte {size:,}", HOW_TO)
-    if isinstance(error, msgspec.ValidationError):
-        return Refused(f"{path}: JSON, but not a Kubernetes List ({said})", HOW_TO)
-    found = re.search(r"byte (\d+)", said)
-    return Refused(f"{path}: invalid JSON at byte {at + int(found[1] if found else 0):,} ({said})", HOW_TO)
+        why = "the JSON is nested too deeply for a Kubernetes List"
+    elif "truncated" in said:
+        why = f"the JSON is truncated at byte {size:,}"
+    elif isinstance(error, msgspec.ValidationError):
+        why = f"JSON, but not a Kubernetes List ({said})"
+    else:
+        found = re.search(r"byte (\d+)", said)
+        why = f"invalid JSON at byte {at + int(found[1] if found else 0):,} ({said})"
+    return _Unreadable(why, is_broken=True)
 
 
-def _take(listed: Listed, found: _List, file: str) -> None:
-    listed.declared.update(map(str, found.about.get("kinds") or ()))
-    listed.missed.update(_missed(found.about.get("missed")))
-    listed.taken_at = listed.taken_at or str(found.about.get("taken_at") or "")
-    listed.version = listed.version or str(found.about.get("version") or "")
-    kind = found.kind.removesuffix("List")
-    if kind:  # the API's own list of one kind: its items do not repeat the kind
-        listed.declared.add(_kind(kind, found.api_version))
-    for number, raw in enumerate(found.items, 1):
-        try:
-            said = _head(raw)
-        except UNREADABLE as error:
-            raise Refused(f"{file}: item {number} is not a Kubernetes object ({error})", HOW_TO) from None
-        version = said.apiVersion or found.api_version
-        name = _kind(said.kind or kind, version)
-        if not name:
-            raise Refused(f"{file}: item {number} has no kind, so it is not a Kubernetes object", HOW_TO)
-        group = version.partition("/")[0]
+# -- items -------------------------------------------------------------------------------------------------------
+
+
+class _Taking:
+    """Puts the items of Lists into `listed`, each object once."""
+
+    def __init__(self, listed: Listed) -> None:
+        self._listed = listed
+        self._seen: dict[tuple[str, str, str, str], tuple[int, int]] = {}
+        """(kind, API group of a kind that is not ours, namespace, name) -> position in its kind, resourceVersion."""
+
+    def take(self, found: _List, file: str) -> int:
+        """Take all items and return their number. Raises `Refused` for one that is not an object."""
+        listed = self._listed
+        listed.declared.update(map(str, found.about.get("kinds") or ()))
+        listed.missed.update(_missed(found.about.get("missed")))
+        listed.taken_at = listed.taken_at or str(found.about.get("taken_at") or "")
+        listed.version = listed.version or str(found.about.get("version") or "")
+        if found.kind:  # the API's own list of one kind
+            listed.declared.add(kind_of(found.kind, found.api_version))
+            listed.lists[found.kind] += 1
+        for number, raw in enumerate(found.items, 1):
+            try:
+                said = _head(raw)
+            except UNREADABLE as error:
+                raise Refused(f"{file}: item {number} is not a Kubernetes object ({error})", HOW_TO) from None
+            kind, version = said.kind or found.kind, said.apiVersion or found.api_version
+            if not kind:
+                raise Refused(f"{file}: item {number} has no kind, so it is not a Kubernetes object", HOW_TO)
+            if kind not in UNUSED:
+                self._put(kind, version, said, (file, raw))
+        return len(found.items)
+
+    def sort(self) -> None:
+        """Sort by kind, namespace and name, so that the order of files and Lists means nothing."""
+        places: dict[str, list[tuple[str, str, str, int]]] = defaultdict(list)
+        for (kind, group, namespace, name), (at, _) in self._seen.items():
+            places[kind].append((group, namespace, name, at))
+        for kind, items in self._listed.items.items():
+            named = [at for _, _, _, at in sorted(places[kind])]
+            rest = sorted(set(range(len(items))).difference(named)) if len(named) < len(items) else []
+            items[:] = [items[at] for at in (*named, *rest)]
+        self._listed.others = dict(sorted(self._listed.others.items()))
+
+    def _put(self, kind: str, api_version: str, said: Head, item: tuple[str, memoryview]) -> None:
+        group, meta, name = group_of(api_version), said.metadata, kind_of(kind, api_version)
         if "." in group and not group.endswith("k8s.io"):
-            listed.others.setdefault((group, said.kind or kind), f"{said.kind or kind}/{said.metadata.name}")
-        listed.items[name].append((file, raw))
+            others, subject = self._listed.others, f"{kind}/{meta.name}"
+            others[group, kind] = min(subject, others.get((group, kind), subject))
+        items = self._listed.items[name]
+        is_ours = name in GROUPS or name in CALICO_KINDS
+        key = name, "" if is_ours else group, meta.namespace, meta.name
+        at, newest = self._seen.get(key, (len(items), 0))
+        version = _number(meta.resourceVersion)
+        if at == len(items):
+            items.append(item)
+        else:
+            self._listed.doubles[name] += 1
+            if version and version < newest:
+                return
+            items[at] = item
+        if meta.name:
+            self._seen[key] = at, version
+
+
+def _number(resource_version: str) -> int:
+    """Return a resourceVersion as a number; 0 for none, which cannot be compared."""
+    return int(resource_version) if len(resource_version) < 20 and resource_version.isdecimal() else 0
 
 
 def _missed(said: Any) -> Mapping[str, str]:
     return {str(kind): str(why) for kind, why in said.items()} if isinstance(said, dict) else {}
 
 
-def _kind(kind: str, api_version: str) -> str:
-    """Return chaosext's name of a kind; kinds that several projects define are distinguished by API group."""
-    if kind == "Node" and CALICO in api_version:
+def group_of(api_version: str) -> str:
+    """Return the API group, "" for the core group."""
+    group, slash, _ = api_version.partition("/")
+    return group if slash else ""
+
+
+def kind_of(kind: str, api_version: str) -> str:
+    """Return chaosext's name of a kind: with its group if it only has the name of one of Kubernetes' or Calico's."""
+    group = group_of(api_version)
+    is_calicos = group == CALICO or group.endswith(f".{CALICO}")
+    if kind == "Node" and is_calicos:
         return "CalicoNode"
-    group = api_version.partition("/")[0]
-    is_foreign = kind in CALICO_KINDS and group and CALICO not in group
-    return f"{kind}.{group}" if is_foreign else kind
+    if kind in CALICO_KINDS:
+        is_own = is_calicos or not group
+    else:
+        is_own = not group or kind not in GROUPS or group in GROUPS[kind]
+    return kind if is_own else f"{kind}.{group}"
 
 
 def _name(raw: bytes | memoryview) -> str:
     try:
-        meta = msgspec.json.decode(raw, type=ObjectMeta).metadata
+        meta = _head(raw).metadata
     except UNREADABLE:
         return ""
     return "/".join(part for part in (meta.namespace, meta.name) if part)
