@@ -4,37 +4,55 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.cluster.objects import ZONE_LABEL
+from chaosext.cluster.objects import CONTROL_PLANE_LABELS, ZONE_LABEL
 from chaosext.model.errors import Refused, did_you_mean
-from chaosext.rehearsal.snapshot.cut_targets import matching
+from chaosext.rehearsal.snapshot.cut_targets import every_node_controls, majority_lost, matching
 from chaosext.rehearsal.snapshot.reader import OLD_ZONE_LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chaosext.gate.cutover_plan import Selection
-    from chaosext.rehearsal.snapshot.world import World
+    from chaosext.rehearsal.snapshot.world import Node, World
 
 ZONE_LABELS = (ZONE_LABEL, OLD_ZONE_LABELS[1])
 RACK = "rack"
-
-NOT_CONTROL_PLANE = "!node-role.kubernetes.io/control-plane"
 
 
 def nodes_of(world: World, selection: Selection) -> frozenset[str]:
     """Return the names of the selected nodes. Raises `Refused` with the field and the fix."""
     found = _named(world, selection.names) if selection.names else _selected(world, selection)
+    is_compact = all(node.control_plane for node in world.nodes)
     if not found:
-        raise Refused(f"{_field(selection)}: selects no nodes", _example(world))
-    if masters := sorted(node.name for node in world.nodes if node.control_plane and node.name in found):
+        why = every_node_controls([node.name for node in world.nodes]) if is_compact else "selects no nodes"
+        raise Refused(f"{_field(selection)}: {why}", _example(world))
+    if is_compact:
+        _require_majority(world, found, _field(selection))
+    elif masters := [node for node in world.nodes if node.control_plane and node.name in found]:
+        names = ", ".join(node.name for node in masters)
         raise Refused(
-            f"{_field(selection)}: selects control-plane nodes ({', '.join(masters)}); a rehearsed cutover cuts "
+            f"{_field(selection)}: selects control-plane nodes ({names}); a rehearsed cutover cuts "
             "other nodes off from the control plane",
             "remove them from cut.nodes"
             if selection.names
-            else f"add `selector: '{NOT_CONTROL_PLANE}'` to `cut`",
+            else f"add `selector: '!{_role(masters[0])}'` to `cut`",
         )
     return found
+
+
+def _require_majority(world: World, cut: frozenset[str], field: str) -> None:
+    """Refuse a cut after which a cluster of control-plane nodes only has none that works."""
+    for doubt in majority_lost(world, cut):
+        fix = (
+            "cut off fewer than half of them"
+            if len(world.nodes) > 1
+            else "a single node cannot be cut off from itself"
+        )
+        raise Refused(f"{field}: {doubt.subject}: {doubt.why}", fix)
+
+
+def _role(node: Node) -> str:
+    return next((label for label in CONTROL_PLANE_LABELS if label in node.labels), CONTROL_PLANE_LABELS[0])
 
 
 def _field(selection: Selection) -> str:
@@ -115,4 +133,6 @@ def _near(word: str, known: Sequence[str]) -> list[str]:
 
 def _example(world: World) -> str:
     some = [node.name for node in world.nodes if not node.control_plane][:3]
+    if not some:
+        return f"name the nodes to cut off in cut.nodes, e.g. [{world.nodes[0].name}]"
     return f"name nodes ({', '.join(some)}, …), or labels of nodes"

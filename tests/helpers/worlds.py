@@ -172,7 +172,7 @@ def cluster(
     servants = [
         node(f"worker-{at + 1}", zone=zones[at % len(zones)] if zones else "") for at in range(workers)
     ]
-    names = [each.name for each in servants]
+    names = [each.name for each in servants or masters]
     pods = spread_over(
         names, dns_replicas, "ReplicaSet/coredns-66bc5c9577", "kube-system", dns_spec(toleration_s, affinity)
     )

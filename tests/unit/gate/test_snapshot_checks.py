@@ -275,6 +275,28 @@ def test_what_selects_none_or_the_control_plane_is_refused(selection: Selection,
     assert says in str(refused.value)
 
 
+COMPACT = cluster(workers=0, control_planes=3)
+
+
+def test_nodes_of_a_compact_cluster_are_cut_only_by_name_and_never_half_of_them() -> None:
+    with pytest.raises(Refused, match="every node has a control-plane role") as refused:
+        nodes_of(COMPACT, Selection(selector=NOT_CONTROL_PLANE))
+    assert refused.value.fix == "name the nodes to cut off in cut.nodes, e.g. [cp-1]"
+    assert nodes_of(COMPACT, Selection(names=("cp-2",))) == {"cp-2"}
+    with pytest.raises(Refused, match=r"2 of 3 are cut off, which leaves etcd no majority"):
+        nodes_of(COMPACT, Selection(names=("cp-1", "cp-2")))
+    with pytest.raises(Refused, match="a single node"):
+        nodes_of(cluster(workers=0), Selection(names=("cp-1",)))
+
+
+def test_the_fix_names_the_label_that_the_control_plane_has() -> None:
+    label = "node-role.kubernetes.io/controlplane"
+    nodes = (replace(ZONED.nodes[0], labels={label: "true"}), *ZONED.nodes[1:])
+    with pytest.raises(Refused) as refused:
+        nodes_of(replace(ZONED, nodes=nodes), Selection(selector="!gpu"))
+    assert f"'!{label}'" in refused.value.fix
+
+
 def test_racks_need_a_label_that_names_them() -> None:
     with pytest.raises(Refused, match=r"no node has a label named rack: set cut\.rack_label"):
         nodes_of(ZONED, Selection(racks=("r1",)))
