@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.simulate.prediction import NO_EFFECT, NO_TIME
+from chaosext.rehearsal.simulate.prediction import DOWN_BEFORE, NO_EFFECT, NO_TIME
 from chaosext.report.units import names
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]
 
 def headline(found: Prediction) -> Iterator[str]:
     """Yield the outcome and the timings, in a few lines."""
-    yield f"prediction: {found.verdict.value}, {HEALS[found.self_heals]}"
+    was_down = any(each.why == DOWN_BEFORE for each in found.outcomes)
+    yield f"prediction: {found.verdict.value}, {DOWN_BEFORE if was_down else HEALS[found.self_heals]}"
     for outcome in found.outcomes:
         yield f"  {outcome.probability:>4.0%}  DNS after the heal: {outcome.dns_after_heal.value}: {outcome.why}"
     if found.routes_lost.probability:

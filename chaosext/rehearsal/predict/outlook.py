@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.simulate.prediction import Forecast
+from chaosext.rehearsal.simulate.prediction import DOWN_BEFORE, Forecast
 from chaosext.rehearsal.snapshot.node_patterns import behind
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ def outlook(found: Prediction, world: World, cut: frozenset[str]) -> tuple[str, 
     """Summarise what happens to zones, kube-dns and lookups when the nodes named in `cut` are cut off."""
     if not found.simulations.made:
         return (f"rehearsal: no result, {found.method}",)
+    was_down = any(each.why == DOWN_BEFORE for each in found.outcomes)
     return (
-        f"rehearsal: {found.verdict.value}, {ENDS[found.verdict]} ({found.method})",
+        f"rehearsal: {found.verdict.value}, {DOWN_BEFORE if was_down else ENDS[found.verdict]} ({found.method})",
         *_zones(found),
         *_kube_dns(found, world, cut),
         f"DNS during the cut: {found.dns.during_cut.value}",

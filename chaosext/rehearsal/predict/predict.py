@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from chaosext.rehearsal.simulate import dns_lookups
 from chaosext.rehearsal.simulate.inputs import WATCH_ALL_PODS, SimulationInputs
 from chaosext.rehearsal.simulate.prediction import (
+    DOWN_BEFORE,
     Dns,
     DnsView,
     Forecast,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 State = TypeVar("State", Dns, Forecast)
 
 DEFAULT_SCHEDULER = "default-scheduler"
-
-DOWN_BEFORE = "no kube-dns Pod is Ready in the snapshot, so DNS was down before the cut"
 
 MAJORITY = 0.5
 """With simulations missing, a result needs more than this share of all wanted ones: the rest cannot outweigh it."""
@@ -292,7 +291,7 @@ def _assumptions(stage: SimulationInputs) -> Iterable[str]:
     elif not stage.dns_pods:
         yield f"{world.dns.subject} has no Pods: DNS is unknown"
     elif not stage.knows_dns:
-        yield f"{DOWN_BEFORE}: DNS is unknown"
+        yield DOWN_BEFORE
     if not stage.routes.proof.holds:
         yield stage.routes.proof.why_not
     if not stage.hubs:

@@ -133,6 +133,13 @@ class RoutesLost:
         }
 
 
+
+DOWN_BEFORE = (
+    "nothing can be said about this cut's effect on DNS; it was down before: "
+    "no kube-dns Pod is Ready in the snapshot"
+)
+"""The reason of an unknown outcome that must not be blamed on the cut."""
+
 NO_EFFECT = "changes nothing about this cut"
 NO_TIME = "not simulated: the time budget ended"
 

@@ -219,3 +219,48 @@ def test_a_file_that_holds_no_scenarios_is_refused(rehearse: Any, tmp_path: Path
 
 def test_the_mitigations_on_offer_are_those_that_there_are() -> None:
     assert tuple(mitigations.MITIGATIONS) == MITIGATIONS
+
+
+def test_a_snapshot_from_stdin_is_predicted_as_its_file() -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from chaosext.cli.main import main; main()",
+        "rehearse",
+        "--json",
+        *SHORT,
+    ]
+    outputs = {
+        subprocess.run(
+            [*command, "--snapshot", path],
+            input=Path(STORY).read_bytes(),
+            capture_output=True,
+            check=True,
+            timeout=120,
+        ).stdout
+        for path in (STORY, "-")
+    }
+    assert len(outputs) == 1
+
+
+def test_what_was_read_of_a_directory_is_said(rehearse: Any, tmp_path: Path) -> None:
+    (tmp_path / "cluster.json").write_bytes(Path(STORY).read_bytes())
+    (tmp_path / "notes.txt").write_text("nothing")
+    code, said = rehearse("--snapshot", str(tmp_path), *SHORT, "--no-advice")
+    assert code == 0
+    assert "objects from 1 file; passed over 1 file without objects" in said
+
+
+def test_dns_that_was_down_before_is_not_blamed_on_the_cut(rehearse: Any, tmp_path: Path) -> None:
+    found = json.loads(Path(STORY).read_text())
+    for each in found["items"]:
+        if each["kind"] == "Pod" and each["metadata"]["name"].startswith("coredns"):
+            each["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(found))
+    code, said = rehearse("--snapshot", str(path), *SHORT, "--no-advice", "--fail-on", "unknown")
+    assert code == 30
+    assert said.startswith(
+        "prediction: unknown, nothing can be said about this cut's effect on DNS; it was down before"
+    )
+    assert "dns_dead" not in said
