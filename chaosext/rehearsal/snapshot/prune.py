@@ -3,7 +3,7 @@
 Every field that is kept is named here or in documents.py. A snapshot therefore never contains a Secret, an
 environment variable, an image, a command, a header of a hook or probe, a ConfigMap other than Cilium's
 routing settings, or an annotation other than Calico's addresses, flannel's backend and KWOK's mark. The only
-arguments kept are the control plane's timing flags.
+arguments kept are those flags of the control plane that a prediction reads (control_plane_flags.READ_FLAGS).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chaosext.rehearsal.snapshot import documents as doc
-from chaosext.rehearsal.snapshot.control_plane_flags import TIMING_FLAGS
+from chaosext.rehearsal.snapshot.control_plane_flags import NODE_ARGS, READ_FLAGS, timing_node_args
 from chaosext.rehearsal.snapshot.networks.calico import HARMLESS, READ
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
 from chaosext.rehearsal.snapshot.networks.cilium import KEYS as CILIUM_KEYS
@@ -43,8 +43,9 @@ _ANNOTATIONS = (
     "projectcalico.org/RouteReflectorClusterID",
     BACKEND,
     doc.KWOK,
+    *NODE_ARGS,
 )
-"""Annotations of a Node to keep."""
+"""Annotations of a Node to keep; of k3s' and RKE2's arguments, the same flags as of the control plane's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +104,16 @@ def least(wanted: ObjectKind, item: Mapping[str, Any]) -> dict[str, Any]:
         _complete_pod(kept, item)
     elif wanted.kind == "Node":
         _keep(kept["metadata"], "annotations", _ANNOTATIONS)
+        _keep_timings(kept["metadata"].get("annotations", {}))
     elif wanted.kind == "ConfigMap":
         _keep(kept, "data", CILIUM_KEYS)
     return said | kept
+
+
+def _keep_timings(annotations: dict[str, str]) -> None:
+    for name in NODE_ARGS:
+        if name in annotations:
+            annotations[name] = timing_node_args(annotations[name])
 
 
 def _keep(kept: dict[str, Any], name: str, keys: Collection[str]) -> None:
@@ -134,7 +142,7 @@ def _plain(value: Any) -> str | int:
 
 
 def _complete_pod(kept: dict[str, Any], item: Mapping[str, Any]) -> None:
-    """Set the phase even if it is the default; keep only timing flags of the control plane's arguments."""
+    """Set the phase even if it is the default; keep only the flags that are read of the control plane's arguments."""
     status = kept.setdefault("status", {})
     status["phase"] = (item.get("status") or {}).get("phase") or "Unknown"
     if "conditions" in status:
@@ -150,4 +158,4 @@ def _words(container: Mapping[str, Any]) -> list[str]:
 
 def _is_timing(word: str) -> bool:
     match = _FLAG.fullmatch(word)
-    return match is not None and match[1] in TIMING_FLAGS
+    return match is not None and match[1] in READ_FLAGS

@@ -129,8 +129,12 @@ class Reading:
         return self.files + self.passed_over <= 1
 
     def __str__(self) -> str:
-        more = f"; passed over {self.passed_over:,} files without objects" if self.passed_over else ""
-        return f"read {self.objects:,} objects from {self.files:,} file{'s' * (self.files != 1)}{more}"
+        more = f"; passed over {_files(self.passed_over)} without objects" if self.passed_over else ""
+        return f"read {self.objects:,} objects from {_files(self.files)}{more}"
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file{'s' * (count != 1)}"
 
 
 def read_files(paths: Sequence[Path], reading: Reading | None = None) -> Listed:
