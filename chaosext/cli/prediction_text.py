@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.simulate.prediction import DOWN_BEFORE, NO_EFFECT, NO_TIME
+from chaosext.rehearsal.simulate.prediction import NO_EFFECT, NO_TIME
 from chaosext.report.units import names
 
 if TYPE_CHECKING:
@@ -23,12 +23,6 @@ MANY_ROWS = 80
 USUAL = 0.5
 """Less likely endpoint events are merged per object: which of many Pods is lost first is random."""
 
-HEALS = {
-    True: "it heals by itself",
-    False: "it does not heal by itself",
-    None: "whether it heals is unknown",
-}
-
 
 def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]:
     """Yield the whole prediction; with `whole` a line for each event and each node."""
@@ -37,7 +31,8 @@ def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]
     yield from _block("assumed", found.assumptions)
     yield from _block("events", timeline_lines(found.timeline, whole=whole))
     yield from _block(
-        "DNS per node (during the cut, after the heal, after a rollback)", _dns_lines(found, whole=whole)
+        "DNS per node (during the cut, after the heal, after a rollback, and outages on the way)",
+        _dns_lines(found, whole=whole),
     )
     yield from _block("workloads (Pods, on average)", _workload_lines(found))
     yield from _block("advice", advice_lines(found.advice))
@@ -45,10 +40,11 @@ def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]
 
 def headline(found: Prediction) -> Iterator[str]:
     """Yield the outcome and the timings, in a few lines."""
-    was_down = any(each.why == DOWN_BEFORE for each in found.outcomes)
-    yield f"prediction: {found.verdict.value}, {DOWN_BEFORE if was_down else HEALS[found.self_heals]}"
+    yield f"prediction: {found.headline}"
     for outcome in found.outcomes:
         yield f"  {outcome.probability:>4.0%}  DNS after the heal: {outcome.dns_after_heal.value}: {outcome.why}"
+    for outage in found.outages:
+        yield f"  {outage.probability:>4.0%}  {outage}"
     if found.routes_lost.probability:
         lost = found.routes_lost
         yield (
@@ -145,15 +141,25 @@ def _whom(objects: Sequence[str]) -> str:
 def _dns_lines(found: Prediction, *, whole: bool) -> Iterator[str]:
     alike: dict[object, list[str]] = defaultdict(list)
     for node, view in sorted(found.dns_per_node.items()):
-        alike[node if whole else view].append(node)
+        worst = view.outage.worst if view.outage and view.outage.probability else None
+        alike[node if whole else (view.states, worst)].append(node)
     for nodes in alike.values():
         said = f"{len(nodes)} nodes, " if len(nodes) > 1 else ""
-        yield f"{_states(found.dns_per_node[nodes[0]])}  {said}{names(nodes, at_most=3)}"
+        views = [found.dns_per_node[node] for node in nodes]
+        yield f"{_states(views[0])}  {said}{names(nodes, at_most=3)}{_outage(views)}"
+
+
+def _outage(views: Iterable[DnsView]) -> str:
+    """Return the longest outage of views with the same states."""
+    outages = [view.outage for view in views if view.outage and view.outage.probability]
+    if not outages:
+        return ""
+    worst = max(outages, key=lambda each: each.max_s)
+    return f": {worst.worst.value} for up to {worst.max_s:.0f} s"
 
 
 def _states(view: DnsView) -> str:
-    states = (view.during_cut, view.after_heal, view.after_rollback)
-    return "  ".join(f"{state.value if state else '':<10}" for state in states)
+    return "  ".join(f"{state.value if state else '':<10}" for state in view.states)
 
 
 def _workload_lines(found: Prediction) -> Iterator[str]:

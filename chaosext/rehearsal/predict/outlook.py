@@ -6,7 +6,6 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.simulate.prediction import DOWN_BEFORE, Forecast
 from chaosext.rehearsal.snapshot.node_patterns import behind
 
 if TYPE_CHECKING:
@@ -17,20 +16,13 @@ if TYPE_CHECKING:
 
 USUAL, CERTAIN = 0.5, 0.995
 
-ENDS = {
-    Forecast.PASSED: "it heals by itself",
-    Forecast.DEVIATED: "it does not heal by itself",
-    Forecast.UNKNOWN: "whether it heals is unknown",
-}
-
 
 def outlook(found: Prediction, world: World, cut: frozenset[str]) -> tuple[str, ...]:
     """Summarise what happens to zones, kube-dns and lookups when the nodes named in `cut` are cut off."""
     if not found.simulations.made:
         return (f"rehearsal: no result, {found.method}",)
-    was_down = any(each.why == DOWN_BEFORE for each in found.outcomes)
     return (
-        f"rehearsal: {found.verdict.value}, {DOWN_BEFORE if was_down else ENDS[found.verdict]} ({found.method})",
+        f"rehearsal: {found.headline} ({found.method})",
         *_zones(found),
         *_kube_dns(found, world, cut),
         f"DNS during the cut: {found.dns.during_cut.value}",
@@ -38,6 +30,7 @@ def outlook(found: Prediction, world: World, cut: frozenset[str]) -> tuple[str, 
             f"DNS after the heal, in {each.probability:.0%}: {each.dns_after_heal.value}, {each.why}"
             for each in found.outcomes
         ),
+        *(f"DNS on the way, in {each.probability:.0%}: {each}" for each in found.outages),
     )
 
 

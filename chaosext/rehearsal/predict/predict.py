@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from chaosext.rehearsal.predict.dns_outages import DnsOutages
 from chaosext.rehearsal.simulate import dns_lookups
 from chaosext.rehearsal.simulate.inputs import WATCH_ALL_PODS, SimulationInputs
 from chaosext.rehearsal.simulate.prediction import (
@@ -90,10 +91,12 @@ class _Merged:
     def __init__(self, stage: SimulationInputs, made: Made) -> None:
         self._stage, self._made, self._plays = stage, made, made.plays
         self._missing = 1 - made.made / made.wanted
+        self._dns_outages = DnsOutages(stage, self._missing)
 
     def prediction(self) -> Prediction:
         stage, made = self._stage, self._made
-        weights = self._weights((share, _forecast(stage, trace)) for share, trace in self._plays)
+        forecasts = [(share, _forecast(stage, trace)) for share, trace in self._plays]
+        weights = self._weights(forecasts)
         verdict = self._settled(weights, Forecast.UNKNOWN)
         per_node = self._per_node()
         judged = [per_node[stage.world.nodes[number].name] for number in stage.judged]
@@ -108,6 +111,7 @@ class _Merged:
                 after_rollback=self._likeliest(
                     (share, _overall(stage, trace.rolled_back)) for share, trace in self._plays
                 ),
+                outage=self._dns_outages.on_nodes(self._plays, stage.judged),
             ),
             dns_per_node=per_node,
             mesh=self._mesh(),
@@ -121,6 +125,13 @@ class _Merged:
             simulations=Simulated(made=made.made, wanted=made.wanted),
             routes=stage.routes.proof,
             routes_lost=self._routes_lost(),
+            outages=self._dns_outages.told(
+                [
+                    play
+                    for play, (_, each) in zip(self._plays, forecasts, strict=True)
+                    if each is Forecast.PASSED
+                ]
+            ),
         )
 
     # -- probabilities
@@ -185,6 +196,7 @@ class _Merged:
             ),
             after_heal=self._likeliest((share, trace.after[number]) for share, trace in plays),
             after_rollback=self._likeliest((share, trace.rolled_back[number]) for share, trace in plays),
+            outage=self._dns_outages.on_node(plays, number),
         )
 
     def _routes_lost(self) -> RoutesLost:
@@ -306,6 +318,8 @@ def _assumptions(stage: SimulationInputs) -> Iterable[str]:
         yield f"{_few(strangers)} schedules kube-dns, and is assumed to choose as {DEFAULT_SCHEDULER} does"
     if not stage.follows_all:
         yield f"more than {WATCH_ALL_PODS} Pods on cut nodes: all but kube-dns and istiod are counted, not placed"
+    if len(stage.plan.periods) > 1:
+        yield "between two cuts, nodes reconnect as after a single one; recordings show single cuts only"
     if any(age is None for age in stage.fleet.ages_s):
         yield "the ages of the Leases at the cut are unknown: all are assumed equally likely"
     yield "images are on every node, and nothing else changes the cluster meanwhile"

@@ -20,6 +20,9 @@ SLICES_WITHIN_S = (0.01, 0.15)
 """Delay from a Pod's change to the update of its EndpointSlice, in seconds (pkg/controller/endpointslice)."""
 
 SLICES = "kube-controller-manager: endpoint slice controller"
+MOMENT_S = 1e-6
+"""Shorter times are rounding errors, in seconds."""
+
 LOOKUPS = "kube-proxy's endpoints and the routes to them"
 
 NOTICED = {
@@ -34,22 +37,32 @@ class Lookups:
 
     def __init__(self, scene: Scene, changed: Callable[[float], None]) -> None:
         self._scene, self._stage, self._changed = scene, scene.stage, changed
-        self._frozen = self._endpoints()
-        self._synced = {number for number in scene.stage.observers if not scene.stage.is_cut[number]}
+        self._frozen: list[list[Followed]] = []
+        self._stale: dict[int, int] = {}
+        """Node that is cut off -> number of the frozen endpoints that it knows; the others know the present ones."""
         self._views: dict[int, Dns] = {}
+        self._since_s: dict[int, float] | None = {}
+        """Since when each observer has its view; None once nothing counts any more."""
         self._told: tuple[str, ...] = ()
 
     def begin(self) -> None:
-        """Start at the cut. Nodes that are cut off keep their old endpoints until they reconnect."""
-        scene, heal = self._scene, self._stage.plan.cut_for_s
-        for t in scene.reachability_changes_s:
-            scene.at(t, self._look)
+        """Start at the first cut."""
+        for begin, _ in self._stage.plan.periods[1:]:
+            self._scene.at(begin, self._cut_off)
+        for t in self._scene.reachability_changes_s:
+            self._scene.at(t, self._look)
+        self._cut_off(0.0)
+
+    def _cut_off(self, _t: float) -> None:
+        """Freeze what cut nodes know until they reconnect; those that have not since the last cut know less."""
+        self._frozen.append(self._endpoints())
         for number in self._stage.observers:
-            if self._stage.is_cut[number]:
-                scene.at(max(heal, scene.hears_s(number)), self._learn, number)
+            if self._stage.is_cut[number] and number not in self._stale:
+                self._stale[number] = len(self._frozen) - 1
+                self._scene.at(self._scene.hears_s(number), self._learn, number)
 
     def _learn(self, t: float, number: int) -> None:
-        self._synced.add(number)
+        del self._stale[number]
         if self._notes(t, number, self.view(number)):
             self._changed(t)
 
@@ -76,6 +89,8 @@ class Lookups:
     def _notes(self, t: float, number: int, view: Dns) -> bool:
         """Record an observer's view and its worst state in the cut; mark a change, and return whether there was one."""
         before, during = self._views.get(number, Dns.RESOLVABLE), self._scene.trace.during
+        if view is not before:
+            self._spend(t, number, before)
         self._views[number] = view
         if self._scene.is_cut:
             during[number] = worst((view, during.get(number, Dns.RESOLVABLE)))
@@ -83,6 +98,24 @@ class Lookups:
             kind, detail = NOTICED[view]
             self._scene.mark(t, kind, self._stage.world.nodes[number].subject, detail, LOOKUPS)
         return view is not before
+
+    def _spend(self, t: float, number: int, view: Dns) -> None:
+        """Count the time that the observer had this view until now."""
+        if self._since_s is None:
+            return
+        since, self._since_s[number] = self._since_s.get(number, 0.0), t
+        if view is Dns.RESOLVABLE or since >= t:
+            return
+        trace, cut_s = self._scene.trace, self._stage.plan.cut_s(since, t)
+        for counts, spent in ((trace.cut_s, cut_s), (trace.healed_s, t - since - cut_s)):
+            if spent > MOMENT_S:
+                counts[number, view] = counts.get((number, view), 0.0) + spent
+
+    def conclude(self) -> None:
+        """Count the time until now, and none after it."""
+        for number, view in self._views.items():
+            self._spend(self._scene.now, number, view)
+        self._since_s = None
 
     def view(self, number: int) -> Dns:
         """Return the state of lookups from this observer now."""
@@ -92,7 +125,8 @@ class Lookups:
 
     def _known_to(self, number: int) -> _Endpoints:
         """Return the endpoints that a node knows; a node that is cut off keeps those from before the cut."""
-        return _Endpoints(self._endpoints() if number in self._synced else self._frozen, self._stage)
+        stale = self._stale.get(number)
+        return _Endpoints(self._endpoints() if stale is None else self._frozen[stale], self._stage)
 
     def views(self) -> dict[int, Dns]:
         """Return the state of each observer."""
@@ -104,17 +138,20 @@ class Lookups:
 
         Observers of the same kind that know the same endpoints and host none of them share one result.
         """
-        stage, synced = self._stage, self._synced
+        stage, stale = self._stage, self._stale
         if not stage.knows_dns:
             return lambda _: Dns.UNKNOWN
-        fresh, old = _Endpoints(self._endpoints(), stage), _Endpoints(self._frozen, stage)
-        epoch, kinds, seen = self._scene.epoch, stage.kinds, dict[tuple[int, bool], Dns]()
+        known: dict[int | None, _Endpoints] = {None: _Endpoints(self._endpoints(), stage)}
+        known.update((each, _Endpoints(self._frozen[each], stage)) for each in set(stale.values()))
+        epoch, kinds = self._scene.epoch, stage.kinds
+        seen: dict[tuple[int, int | None], Dns] = {}
 
         def view(number: int) -> Dns:
-            endpoints = fresh if number in synced else old
+            age = stale.get(number)
+            endpoints = known[age]
             if number in endpoints.hosts:
                 return endpoints.view(number, epoch)
-            key = kinds[number], endpoints is fresh
+            key = kinds[number], age
             if key not in seen:
                 seen[key] = endpoints.view(number, epoch)
             return seen[key]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from chaosext.rehearsal.simulate.inputs import SimulationInputs
+    from chaosext.rehearsal.simulate.node_lifecycle import Episode
+    from chaosext.rehearsal.simulate.planned_cut import Periods
     from chaosext.rehearsal.simulate.samples import Draw
     from chaosext.rehearsal.simulate.scheduler_cache import PodGroup
     from chaosext.rehearsal.simulate.simulation import Followed, Trace
@@ -93,20 +95,25 @@ class _Play:
     def _conclude(self) -> None:
         """Record the state without a rollback."""
         trace, followed = self._trace, [pod for pods in self._scene.on.values() for pod in pods]
+        self._lookups.conclude()
         trace.after, trace.dns_hosts = self._lookups.views(), self._lookups.hosts()
         trace.pending = Counter(pod.key for pod in self._pending)
         trace.stuck = Counter(pod.key for pod in followed if pod.waits_since < inf and pod.there)
 
     def _begin(self) -> None:
-        scene, plan = self._scene, self._plan
+        scene = self._scene
         for hub in self._stage.hubs:
-            lost = f"loses {len(self._stage.cut)} nodes for {plan.cut_for_s:g} s"
-            scene.mark(0.0, Kind.CUT, hub.subject, lost, PLAN)
-            scene.mark(plan.cut_for_s, Kind.HEAL, hub.subject, "the cut ended", PLAN)
-        scene.at(plan.cut_for_s, self._heal)
+            for begin, heal in self._plan.periods:
+                lost = f"loses {len(self._stage.cut)} nodes for {heal - begin:g} s"
+                scene.mark(begin, Kind.CUT, hub.subject, lost, PLAN)
+                scene.mark(heal, Kind.HEAL, hub.subject, "the cut ended", PLAN)
+        for _, heal in self._plan.periods:
+            scene.at(heal, self._heal)
         for at, number in enumerate(self._stage.living):
-            self._tell(at, number)
-            self._schedule(at, number)
+            episodes = self._lives.episodes(at)
+            executed = self._no_execute(at, episodes)
+            self._tell(number, episodes, executed)
+            self._schedule(number, episodes, executed)
         self._tell_zones()
         PodRoutes(scene).begin()
         self._lookups.begin()
@@ -123,15 +130,17 @@ class _Play:
 
     # -- nodes -----------------------------------------------------------------------------------------------
 
-    def _tell(self, at: int, number: int) -> None:
+    def _tell(self, number: int, episodes: Sequence[Episode], executed: Periods) -> None:
         """Mark the node's own events. They have no effects themselves."""
-        lives, subject, horizon = self._lives, self._stage.world.nodes[number].subject, self._plan.horizon_s
-        lines = [
-            (lives.unknown_s[at], Kind.NODE_NOT_READY, "Ready is Unknown", LIFECYCLE, ""),
-            (lives.ready_s[at], Kind.NODE_READY, "Ready is True again", KUBELET, ""),
-        ]
-        executed = [(since, "NoExecute") for since, _ in self._no_execute(at)]
-        for t, effect in ((lives.no_schedule_s[at], "NoSchedule"), *executed):
+        subject, horizon = self._stage.world.nodes[number].subject, self._plan.horizon_s
+        lines = []
+        for each in episodes:
+            lines += [
+                (each.unknown_s, Kind.NODE_NOT_READY, "Ready is Unknown", LIFECYCLE, ""),
+                (each.ready_s, Kind.NODE_READY, "Ready is True again", KUBELET, ""),
+            ]
+        scheduled = [(each.no_schedule_s, "NoSchedule") for each in episodes]
+        for t, effect in (*scheduled, *((since, "NoExecute") for since, _ in executed)):
             detail = f"node.kubernetes.io/unreachable:{effect}"
             lines.append((t, Kind.NODE_TAINTED, detail, LIFECYCLE, effect))
         for t, kind, detail, source, label in lines:
@@ -146,25 +155,28 @@ class _Play:
                     t, Kind.ZONE_STATE, f"Zone/{name}", f"is {state.value}", LIFECYCLE, state.value
                 )
 
-    def _schedule(self, at: int, number: int) -> None:
+    def _schedule(self, number: int, episodes: Sequence[Episode], executed: Periods) -> None:
         """Schedule the effects of the node's events on Pods."""
-        lives, scene = self._lives, self._scene
-        if number in scene.on:
-            scene.at(lives.unknown_s[at], self._lose, number)
-            scene.at(lives.ready_s[at], self._return, number)
-        for opened in (lives.schedulable_s[at], lives.no_execute_off_s[at]):
-            scene.at(opened + OPENED_S, self._opened, number)
-        for since, off in self._no_execute(at):
+        scene = self._scene
+        for each in episodes:
+            if number in scene.on:
+                scene.at(each.unknown_s, self._lose, number)
+                scene.at(each.ready_s, self._return, number)
+            for opened in (each.schedulable_s, each.no_execute_off_s):
+                scene.at(opened + OPENED_S, self._opened, number)
+        emptied: set[float] = set()
+        for since, off in executed:
             for stays, pods, others in self._stage.evictable[number]:
                 if since + stays < min(off, self._plan.horizon_s):
-                    scene.at(since + stays, self._evict_all, pods, others)
+                    left = 0 if stays in emptied else others
+                    scene.at(since + stays, self._evict_all, pods, left)
+                    emptied.add(stays)
 
-    def _no_execute(self, at: int) -> list[tuple[float, float]]:
+    def _no_execute(self, at: int, episodes: Sequence[Episode]) -> Periods:
         """Return the periods with the node's NoExecute taint; master disruption mode removes it for a while."""
-        lives = self._lives
-        untied = [(since, until) for node, since, until in lives.untied if node == at]
-        last = (lives.no_execute_s[at], lives.no_execute_off_s[at])
-        return [*untied, last] if last[0] < inf else untied
+        untied = [(since, until) for node, since, until in self._lives.untied if node == at]
+        lost = [(each.no_execute_s, each.no_execute_off_s) for each in episodes if each.no_execute_s < inf]
+        return (*untied, *lost)
 
     def _lose(self, t: float, number: int) -> None:
         serving = [pod for pod in self._scene.on[number] if pod.serving]
@@ -197,7 +209,7 @@ class _Play:
         self._scene.at(hears_s + self._between(*kubelet_behaviour.RECONCILED_WITHIN_S), self._serve, pod)
 
     def _serve(self, t: float, pod: Followed) -> None:
-        if pod.runs and not pod.serving and not pod.ails:
+        if pod.runs and not pod.serving and not pod.ails and not self._scene.is_cut_off(pod.node):
             pod.serving = True
             self._pod_changed(t, pod)
 
@@ -230,7 +242,7 @@ class _Play:
 
     def _evict(self, t: float, pod: Followed) -> None:
         at = self._stage.fleet_of.get(pod.node)
-        if not pod.there or at is None or t >= self._lives.no_execute_off_s[at]:
+        if not pod.there or at is None or t >= self._lives.no_execute_off_after(at, t):
             return
         where = self._scene.name(pod.node)
         self._scene.mark(
@@ -245,7 +257,7 @@ class _Play:
         pod.leaving, pod.waits_since = True, inf
         self._placement.leave(pod.group, pod.node)
         self._pod_changed(t, pod)
-        if not (self._scene.is_cut and self._stage.is_cut[pod.node]):
+        if not self._scene.is_cut_off(pod.node):
             self._stop_later(pod)
         kind = pod.owner.partition("/")[0]
         if kind and kind != "StatefulSet" and kind not in HERE_TO_STAY:
@@ -261,6 +273,10 @@ class _Play:
 
     def _stop(self, t: float, pod: Followed) -> None:
         if pod.gone:
+            return
+        if self._scene.is_cut_off(pod.node):  # its kubelet reports that after a later heal
+            pod.runs = False
+            self._pod_changed(t, pod)
             return
         pod.gone, pod.runs, pod.serving = True, False, False
         self._scene.mark(t, Kind.POD_GONE, pod.subject, f"was on {self._scene.name(pod.node)}", KUBELET)
@@ -410,9 +426,11 @@ class _Play:
             self._evict_later(t, pod, at)
 
     def _evict_later(self, t: float, pod: Followed, at: int) -> None:
-        since, stays = self._lives.no_execute_s[at], stays_s(pod.group.spec.tolerations, (NO_EXECUTE,))
-        if since < inf and t < self._lives.no_execute_off_s[at]:
-            self._scene.at(max(since, t) + stays + self._between(*EVICTION_LAG_S), self._evict, pod)
+        stays = stays_s(pod.group.spec.tolerations, (NO_EXECUTE,))
+        for each in self._lives.episodes(at):
+            if each.no_execute_s < inf and t < each.no_execute_off_s:
+                evicted_s = max(each.no_execute_s, t) + stays + self._between(*EVICTION_LAG_S)
+                self._scene.at(evicted_s, self._evict, pod)
 
     def _start(self, t: float, pod: Followed) -> None:
         if pod.there:
@@ -420,13 +438,21 @@ class _Play:
             self._sidecars.start(t, pod)
 
     def _ready(self, t: float, pod: Followed) -> None:
-        if pod.ready or not pod.there or self._scene.is_lost(pod.node):
+        if pod.ready or not pod.there:
+            return
+        if self._scene.is_lost(pod.node):
+            if self._scene.is_cut_off(pod.node):
+                self._scene.at(self._reports_s(pod.node), self._ready, pod)
             return
         pod.serving = True
         name = self._scene.name(pod.node)
         self._scene.mark(t, Kind.POD_READY, pod.subject, f"on {name}", KUBELET, node=name)
         self._sidecars.arrived(pod)
         self._pod_changed(t, pod)
+
+    def _reports_s(self, number: int) -> float:
+        """Return when a node's kubelet, cut off now, next reports the state of its Pods."""
+        return self._scene.hears_s(number) + self._between(*kubelet_behaviour.CAUGHT_UP_WITHIN_S)
 
     # -- the rollback ----------------------------------------------------------------------------------------
 

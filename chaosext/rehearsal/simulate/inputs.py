@@ -75,7 +75,7 @@ class SimulationInputs:
     def __init__(self, world: World, plan: Plan, board: Board | None = None) -> None:
         self.world, self.plan = world, plan
         self.board = board or Board(world)
-        self.routes = routes_of(world, plan.cut_nodes, plan.doubts, ((0.0, plan.cut_for_s),))
+        self.routes = routes_of(world, plan.cut_nodes, plan.doubts, plan.periods)
         if unknown := sorted(plan.cut_nodes - self.board.number.keys()):
             raise Refused(
                 f"--cut-nodes: {', '.join(unknown[:5])} is not a node in the snapshot",

@@ -3,17 +3,22 @@
 Source: Kubernetes v1.34 pkg/controller/nodelifecycle/node_lifecycle_controller.go and
 scheduler/rate_limited_queue.go. Times that depend on the machine (the length of a call, the lag of a watch)
 were measured on a real control plane. All times are in seconds.
+
+With several cuts, the controller goes on from one to the next, and so do its zone states, queues and tokens.
+Between two cuts a node is heard again as after a single one, if it reconnects in time; its grace period then
+begins with its last sign of life before the next cut. Recordings show single cuts only.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from heapq import heapreplace
 from itertools import pairwise, takewhile
 from math import ceil, inf
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -95,12 +100,12 @@ KWOK_BACK_S, KWOK_POSTED_S = (0.0, 2.0), 0.5
 """The same for a node simulated by KWOK: overdue work is done as soon as the process runs again, as measured."""
 
 
-def back_within_s(cut_for_s: float, *, simulated: bool) -> tuple[float, float]:
-    """Return the range from the heal to a node's reconnection.
+def back_within_s(silent_s: float, *, simulated: bool) -> tuple[float, float]:
+    """Return the range from the heal to the reconnection of a node that was cut off for `silent_s`.
 
     Retransmission intervals double, so a node reconnects soon after a short cut.
     """
-    return KWOK_BACK_S if simulated else (0.1, min(BACK_S, max(0.5, cut_for_s)))
+    return KWOK_BACK_S if simulated else (0.1, min(BACK_S, max(0.5, silent_s)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +128,24 @@ class CutNodes:
     simulated: frozenset[int] = frozenset()
 
 
+class Episode(NamedTuple):
+    """Times of one loss of a node, in seconds; inf: never. Its fields are those of `Lives`."""
+
+    unknown_s: float
+    no_schedule_s: float
+    no_execute_s: float
+    ready_s: float
+    schedulable_s: float
+    no_execute_off_s: float
+
+
 @dataclass(slots=True)
 class Lives:
-    """Times of each cut node's events, in seconds; inf: never. `zones` are (time, zone, state)."""
+    """Times of each cut node's events, in seconds; inf: never. `zones` are (time, zone, state).
+
+    A node that is lost in several cuts has an episode for each: its last one is in the lists by node, those
+    before it in `earlier`.
+    """
 
     call_s: float
     """Length of the controller's calls in this simulation."""
@@ -135,24 +155,69 @@ class Lives:
     ready_s: list[float]
     schedulable_s: list[float]
     no_execute_off_s: list[float]
-    back_s: list[float]
-    """When its kubelet is connected again."""
+    back_s: list[list[float]] = field(default_factory=list)
+    """After each cut, when each node's kubelet is connected again; inf: not before the next cut."""
     zones: list[tuple[float, int, ZoneState]] = field(default_factory=list)
     untied: list[tuple[int, float, float]] = field(default_factory=list)
     """NoExecute taints that master disruption mode removed: (node, since, until)."""
+    earlier: dict[int, list[Episode]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, count: int, call_s: float) -> Self:
         """Return `count` nodes without any events."""
-        return cls(call_s, *[[inf] * count for _ in range(7)])  # type: ignore[arg-type]
+        return cls(call_s, *[[inf] * count for _ in Episode._fields])  # type: ignore[arg-type]
+
+    def _by_node(self) -> tuple[list[float], ...]:
+        return (
+            self.unknown_s,
+            self.no_schedule_s,
+            self.no_execute_s,
+            self.ready_s,
+            self.schedulable_s,
+            self.no_execute_off_s,
+        )
+
+    def episodes(self, node: int) -> list[Episode]:
+        """Return the node's episodes in order; the last one may be without events."""
+        last = Episode(*(times[node] for times in self._by_node()))
+        return [*self.earlier.get(node, ()), last]
+
+    def close(self, node: int) -> None:
+        """Keep the node's last episode: in a later cut it may be lost again."""
+        self.earlier.setdefault(node, []).append(self.episodes(node)[-1])
+        for times in self._by_node():
+            times[node] = inf
 
     def is_unschedulable(self, node: int, t: float) -> bool:
         """Whether the node has its NoSchedule taint at `t`."""
-        return self.no_schedule_s[node] <= t < self.schedulable_s[node]
+        if self.no_schedule_s[node] <= t < self.schedulable_s[node]:
+            return True
+        return bool(self.earlier) and any(
+            each.no_schedule_s <= t < each.schedulable_s for each in self.earlier.get(node, ())
+        )
 
     def is_emptied(self, node: int, t: float) -> bool:
         """Whether the node has its NoExecute taint at `t`."""
-        return self.no_execute_s[node] <= t < self.no_execute_off_s[node]
+        if self.no_execute_s[node] <= t < self.no_execute_off_s[node]:
+            return True
+        return bool(self.earlier) and any(
+            each.no_execute_s <= t < each.no_execute_off_s for each in self.earlier.get(node, ())
+        )
+
+    def is_unknown(self, node: int, t: float) -> bool:
+        """Whether the node is Unknown at `t`."""
+        if self.unknown_s[node] < t < self.ready_s[node]:
+            return True
+        return bool(self.earlier) and any(
+            each.unknown_s < t < each.ready_s for each in self.earlier.get(node, ())
+        )
+
+    def no_execute_off_after(self, node: int, t: float) -> float:
+        """Return when the last NoExecute taint by `t` is removed; inf: never, or it never had one."""
+        known = [each for each in self.earlier.get(node, ()) if each.unknown_s <= t]
+        if known and t < self.unknown_s[node]:
+            return known[-1].no_execute_off_s
+        return self.no_execute_off_s[node]
 
 
 class Bucket:
@@ -230,9 +295,41 @@ def seen_by(age_s: float, phase_s: float, period_s: float) -> float:
     return phase_s - period_s * int((age_s + phase_s) // period_s)
 
 
+def _before(limit_s: float, times: list[float]) -> list[float]:
+    """Return the times, inf for those that are not before the limit."""
+    return [t if t < limit_s else inf for t in times]
+
+
 def live(fleet: CutNodes, control_plane: ControlPlane, plan: Plan, draw: Draw) -> Lives:
     """Simulate the cut as the controller sees it."""
     return _Controller(fleet, control_plane, plan, draw).play()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Contact:
+    """The cut nodes' contact with the control plane from a heal to the next cut, at `until_s`; inf: the last heal.
+
+    By node: when it is connected again, when its status arrives, and when its first sign of life does; inf:
+    not before the next cut. It renews its Lease every `renewal_s` from then on.
+    """
+
+    heal_s: float
+    until_s: float
+    renewal_s: float
+    back_s: list[float]
+    posted_s: list[float]
+    alive_s: list[float]
+
+    def is_heard(self, node: int, t: float) -> bool:
+        return self.alive_s[node] <= t < self.until_s
+
+    def last_sign_s(self, node: int, t: float) -> float:
+        """Return the node's last sign of life by `t`. After the last heal it is heard at any time."""
+        if self.until_s == inf:
+            return t
+        alive_s = self.alive_s[node]
+        signs = int((min(t, self.until_s) - alive_s) / self.renewal_s)
+        return alive_s + signs * self.renewal_s
 
 
 class _Controller:
@@ -256,22 +353,62 @@ class _Controller:
         self._limiters = [Bucket(rate, 1, 1.0 if rate else 0.0) for rate in self._rates(self._states)]
         self._again: list[int] = []
         self._unmarked = list(range(count))
-        self._posted_s, self._alive_s = self._heard_again()
+        self._silent_since_s, self._sign_s = [0.0] * count, [-inf] * count
+        self._gaps, self._contacts = plan.gaps, list[_Contact]()
+        self._heal_s = self._gaps[0][0]
+        self._reconnect()
 
-    def _heard_again(self) -> tuple[list[float], list[float]]:
-        """Return when each node's status, and when its first sign of life, arrives after the heal."""
-        between, heal = self._draw.between, self._plan.cut_for_s
-        late_s = min(RENEWED_S, max(0.0, heal - REQUEST_S))
-        played = self._fleet.simulated
-        back_s = [heal + between(*back_within_s(heal, simulated=node in played)) for node in self._unmarked]
+    def _reconnect(self) -> None:
+        """Find out when each node is heard again after the next heal: the longer it was silent, the later."""
+        between, played = self._draw.between, self._fleet.simulated
+        heal, until = self._gaps[len(self._contacts)]
+        silent_s = [heal - since for since in self._silent_since_s]
+        back_s = [
+            heal + between(*back_within_s(silent, simulated=node in played))
+            for node, silent in enumerate(silent_s)
+        ]
         posted_s = [
             back + between(0.0, KWOK_POSTED_S if node in played else POSTED_S)
             for node, back in enumerate(back_s)
         ]
-        self._lives.back_s = back_s
-        return posted_s, [
-            min(posted, back + between(0.0, late_s)) for posted, back in zip(posted_s, back_s, strict=True)
+        alive_s = [
+            min(posted, back + between(0.0, min(RENEWED_S, max(0.0, silent - REQUEST_S))))
+            for posted, back, silent in zip(posted_s, back_s, silent_s, strict=True)
         ]
+        contact = _Contact(
+            heal_s=heal,
+            until_s=until,
+            renewal_s=self._settings.lease_renewal_s * (1 + RENEWAL_JITTER / 2),
+            back_s=_before(until, back_s),
+            posted_s=_before(until, posted_s),
+            alive_s=_before(until, alive_s),
+        )
+        self._contacts.append(contact)
+        self._lives.back_s.append(contact.back_s)
+        self._silent_since_s = [
+            until if back < inf else since
+            for back, since in zip(contact.back_s, self._silent_since_s, strict=True)
+        ]
+
+    def _contact(self, t: float) -> _Contact:
+        """Return the contact since the last heal by `t`; before the first heal, the one after it."""
+        while len(self._contacts) < len(self._gaps) and self._gaps[len(self._contacts)][0] <= t:
+            self._reconnect()
+        return next((each for each in reversed(self._contacts) if each.heal_s <= t), self._contacts[0])
+
+    def _is_heard(self, node: int, at: float, contact: _Contact) -> bool:
+        """Whether a pass at `at` finds the node connected; if not, it sees the last sign of life before that."""
+        if contact.is_heard(node, at) and contact.until_s == inf:
+            self._seen_s[node] = at
+            return True
+        last = next((each for each in reversed(self._contacts) if each.alive_s[node] <= at), None)
+        if last is None:
+            return False
+        sign = last.last_sign_s(node, at)
+        if sign > self._sign_s[node]:
+            self._sign_s[node] = sign
+            self._seen_s[node] = at - self._period_s * int((at - sign) / self._period_s)
+        return last.is_heard(node, at)
 
     def _last_seen(self) -> list[float]:
         first, period = self._first_pass_s, self._period_s
@@ -306,9 +443,11 @@ class _Controller:
             end = self._pass(at)
             self._disruption(at, end)
             self._taint_until(end + self._period_s)
-            at = self._next_pass(end)
+            at = self._next_pass(at, end)
             self._requeue(end + self._period_s)
             self._taint_until(at)
+        while len(self._contacts) < len(self._gaps):
+            self._reconnect()
         return self._lives
 
     def _first_expiry(self) -> float:
@@ -317,16 +456,33 @@ class _Controller:
         passes = max(0, ceil((earliest - self._first_pass_s) / self._period_s))
         return self._first_pass_s + passes * self._period_s
 
-    def _next_pass(self, end: float) -> float:
-        """Return the next pass that can change anything: with every node marked, none does until the heal."""
-        following, heal = end + self._period_s, self._plan.cut_for_s
-        if self._unmarked or self._again or following >= heal:
+    def _next_pass(self, at: float, end: float) -> float:
+        """Return the next pass that can change anything, after one from `at` to `end`."""
+        following = end + self._period_s
+        if self._again:
             return following
-        return following + self._period_s * ceil((heal - following) / self._period_s)
+        idle_s = self._wakes_s(at, following) - following
+        return following + self._period_s * max(0, ceil(idle_s / self._period_s))
+
+    def _wakes_s(self, at: float, t: float) -> float:
+        """Return the first time from `t` on at which a pass can find anything new, after one at `at`.
+
+        With every node marked, nothing is until the heal; with every node heard and nothing lost, nothing is
+        until the grace period ends in the next cut.
+        """
+        heal = self._plan.heals_s(t)
+        if not self._unmarked:
+            return heal if self._plan.heals_s(at) == heal else t
+        contact = self._contact(t)
+        if t < contact.heal_s or contact.until_s == inf or len(self._unmarked) < len(self._seen_s):
+            return t
+        if self._unwell() or not all(contact.is_heard(node, t) for node in self._unmarked):
+            return t
+        return contact.until_s - contact.renewal_s + self._settings.timings.grace_s
 
     def _over(self, at: float) -> bool:
-        """Whether nothing can happen any more: after the heal, every node has recovered or was never lost."""
-        if at < max(self._alive_s) or self._again:
+        """Whether nothing can happen any more: after the last heal, every node has recovered or was never lost."""
+        if len(self._contacts) < len(self._gaps) or at < max(self._contacts[-1].alive_s) or self._again:
             return False
         lives = zip(self._lives.unknown_s, self._lives.no_execute_off_s, strict=True)
         return all(since == inf or off < inf for since, off in lives) and not self._unwell()
@@ -338,9 +494,10 @@ class _Controller:
 
     def _pass(self, at: float) -> float:
         """Run one pass and return the time of its end."""
-        if at >= self._plan.cut_for_s:
-            self._recover(at)
-        due = [node for node in self._unmarked if self._may_expire(node, at)]
+        contact = self._contact(at) if at >= self._heal_s else None
+        if contact:
+            self._recover(at, contact)
+        due = [node for node in self._unmarked if self._may_expire(node, at, contact)]
         if not due:
             return at
         if len(due) > WORKERS:
@@ -349,9 +506,9 @@ class _Controller:
         self._unmarked = [node for node in self._unmarked if self._lives.unknown_s[node] == inf]
         return end
 
-    def _may_expire(self, node: int, at: float) -> bool:
+    def _may_expire(self, node: int, at: float, contact: _Contact | None) -> bool:
         """Whether the pass may find the node expired; a long pass also finds nodes that expire while it runs."""
-        if at >= self._alive_s[node]:
+        if contact and self._is_heard(node, at, contact):
             return False
         return self._expired(node, at) or len(self._unmarked) > WORKERS
 
@@ -365,9 +522,9 @@ class _Controller:
             start = workers[0]
             if start > self._plan.horizon_s:
                 break
-            if start >= self._alive_s[node]:
-                self._seen_s[node] = start
-            elif self._expired(node, start):
+            if start >= self._heal_s and self._is_heard(node, start, self._contact(start)):
+                continue
+            if self._expired(node, start):
                 done = self._turn_unknown(node, start)
                 heapreplace(workers, done)
                 end = max(end, done)
@@ -382,28 +539,28 @@ class _Controller:
         paid = self._api.take((1 + TAINT_CALLS + pods) * EVENT_SHARE, start)
         return max(marked + pods * self._call_s, paid)
 
-    def _recover(self, at: float) -> None:
+    def _recover(self, at: float, contact: _Contact) -> None:
         """Refresh nodes whose Lease arrived; make those Ready whose status arrived, and remove their taint."""
-        for node, alive in enumerate(self._alive_s):
-            if alive <= at:
-                self._seen_s[node] = at
-                if (
-                    self._posted_s[node] <= at
-                    and self._lives.unknown_s[node] < inf == self._lives.ready_s[node]
-                ):
-                    self._well_again(node, at)
+        lives = self._lives
+        for node, posted_s in enumerate(contact.posted_s):
+            self._is_heard(node, at, contact)
+            if posted_s <= at and lives.unknown_s[node] < inf == lives.ready_s[node]:
+                self._well_again(node, at, contact)
 
-    def _well_again(self, node: int, at: float) -> None:
+    def _well_again(self, node: int, at: float, contact: _Contact) -> None:
         lives, between = self._lives, self._draw.between
-        lives.ready_s[node] = max(self._posted_s[node], lives.unknown_s[node] + self._call_s)
+        lives.ready_s[node] = max(contact.posted_s[node], lives.unknown_s[node] + self._call_s)
         lives.schedulable_s[node] = lives.ready_s[node] + between(0.01, 0.3)
         lives.no_execute_off_s[node] = at + between(0.005, 0.05)
         self._queues[self._fleet.zone_of[node]].pop(node, None)
+        if contact.until_s < inf:
+            lives.close(node)
+            insort(self._unmarked, node)
 
     def _requeue(self, at: float) -> None:
         """Queue all lost nodes without NoExecute again, in any order, as every pass does."""
         for node in self._again:
-            if self._lives.ready_s[node] == inf:
+            if self._lives.unknown_s[node] < inf == self._lives.ready_s[node]:
                 self._queues[self._fleet.zone_of[node]][node] = at
         self._again.clear()
         for queue in self._queues:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from chaosext.rehearsal.network.routes import Proof
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from chaosext.model.timeline import Kind
 
@@ -86,17 +86,98 @@ class PredictedOutcome:
         }
 
 
+NOTICED_S = 1.0
+"""A shorter outage of DNS is not reported, seconds: lookups are repeated, and no time is predicted more exactly."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsOutage:
+    """Time with bad DNS that no cut explains: after a heal, or on nodes that are not cut.
+
+    `worst`: the worst state that occurs; the times are those in this state. `times_s`: (seconds, probability)
+    of every duration, ascending, on the node that it lasts longest on; at the end of the prediction it may
+    last on. `unknown`: probability that the duration is unknown; together they sum to 1. `nodes`: how many
+    nodes it occurs on. `where`: "not cut", or when, such as "after the heal".
+    """
+
+    worst: Dns
+    times_s: tuple[tuple[float, float], ...]
+    unknown: float = 0.0
+    nodes: int = 1
+    where: str = ""
+
+    @property
+    def probability(self) -> float:
+        """The probability that it occurs."""
+        return min(1.0, sum(share for _, share in self._noticed))
+
+    @property
+    def typical_s(self) -> float:
+        """The median of its durations where it occurs, 0 if it does not."""
+        half, shares = self.probability / 2, 0.0
+        for seconds, share in self._noticed:
+            shares += share
+            if shares >= half:
+                return seconds
+        return self.max_s
+
+    @property
+    def max_s(self) -> float:
+        """Its longest duration."""
+        return max((seconds for seconds, _ in self._noticed), default=0.0)
+
+    @property
+    def _noticed(self) -> list[tuple[float, float]]:
+        return [(seconds, share) for seconds, share in self.times_s if seconds >= NOTICED_S and share > 0]
+
+    def chance_of_dead_within(self, limit_s: float) -> float:
+        """Return the probability that DNS is dead for at most `limit_s`."""
+        if self.worst is Dns.DEAD:
+            return sum(share for seconds, share in self.times_s if seconds <= limit_s)
+        return 1.0 - self.unknown
+
+    def __str__(self) -> str:
+        longest = f", at most {self.max_s:.0f} s," if round(self.max_s) > round(self.typical_s) else ""
+        lost = "without DNS" if self.worst is Dns.DEAD else f"of {self.worst.value} DNS"
+        nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
+        where = f" {self.where}" if self.where else ""
+        if self.where == "not cut":
+            where = f" that {'is' if self.nodes == 1 else 'are'} not cut"
+        return f"{self.typical_s:.0f} s{longest} {lost} on {nodes}{where}"
+
+    def to_json(self) -> dict[str, Any]:
+        said = {
+            "worst": self.worst.value,
+            "probability": round(self.probability, DECIMALS),
+            "unknown": round(self.unknown, DECIMALS),
+            "typical_s": round(self.typical_s, DECIMALS),
+            "max_s": round(self.max_s, DECIMALS),
+            "nodes": self.nodes,
+        }
+        return said | ({"where": self.where} if self.where else {})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DnsView:
-    """The likeliest states of DNS, on one node or on all nodes together."""
+    """The likeliest states of DNS, on one node or on all nodes together.
+
+    `outage`: on a cut node after each heal, on another one at any time; None: it is unknown, or not predicted.
+    """
 
     during_cut: Dns
     after_heal: Dns
     after_rollback: Dns | None = None
+    outage: DnsOutage | None = None
+
+    @property
+    def states(self) -> tuple[Dns | None, ...]:
+        return self.during_cut, self.after_heal, self.after_rollback
 
     def to_json(self) -> dict[str, Any]:
-        said = {"during_cut": self.during_cut.value, "after_heal": self.after_heal.value}
-        return said | ({"after_rollback": self.after_rollback.value} if self.after_rollback else {})
+        said: dict[str, Any] = {"during_cut": self.during_cut.value, "after_heal": self.after_heal.value}
+        if self.after_rollback:
+            said["after_rollback"] = self.after_rollback.value
+        return said | ({"outage": self.outage.to_json()} if self.outage else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,12 +214,28 @@ class RoutesLost:
         }
 
 
-
 DOWN_BEFORE = (
     "nothing can be said about this cut's effect on DNS; it was down before: "
     "no kube-dns Pod is Ready in the snapshot"
 )
 """The reason of an unknown outcome that must not be blamed on the cut."""
+
+CERTAIN, RARE = 0.9995, 0.0005
+"""Rounding of probabilities in words: beyond, they are certain or do not occur."""
+
+_ENDS = {
+    Forecast.DEVIATED: ", it does not heal by itself",
+    Forecast.UNKNOWN: ", whether it heals is unknown",
+}
+_DOES = {Forecast.PASSED: "passes", Forecast.DEVIATED: "deviates", Forecast.UNKNOWN: "unknown"}
+
+
+def said_share(share: float) -> str:
+    """Format a share; 100% and 0% only for a certain one, else `>99%` or `<1%`."""
+    if 0 < share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
+
 
 NO_EFFECT = "changes nothing about this cut"
 NO_TIME = "not simulated: the time budget ended"
@@ -164,7 +261,7 @@ class Prediction:
     `samples` is the number of random ones, 0 if all combinations were enumerated. `chances`: probability of
     each verdict; they sum to 1. Missing `simulations` count as unknown in `outcomes`, `chances` and `dns`.
     `routes`: whether it is proven which node reaches which Pods, and by what; `routes_lost`: those that end
-    during the cut.
+    during the cut. `outages`: those of DNS after the heal and on nodes that are not cut, the longest first.
     """
 
     assumptions: tuple[str, ...]
@@ -184,6 +281,39 @@ class Prediction:
     simulations: Simulated = Simulated(made=1, wanted=1)
     routes: Proof = field(default_factory=Proof)
     routes_lost: RoutesLost = RoutesLost()
+    outages: tuple[DnsOutage, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one line, with its share of the simulations, and the outage of DNS on the way."""
+        share = self.chances.get(self.verdict, 1.0)
+        mixed = share < CERTAIN
+        said = f"{self.verdict.value}{self._ends()}" + (
+            f" in {said_share(share)} of simulations" if mixed else ""
+        )
+        if self.verdict is Forecast.PASSED and self.outages:
+            first = self.outages[0]
+            rarely = first.probability < share - RARE
+            chance = f" (in {said_share(first.probability)} of simulations)" if rarely else ""
+            said = f"{said} after {first}{chance}"
+        others = (
+            f"{_DOES[verdict]} in {said_share(chance)}"
+            for verdict, chance in sorted(self.chances.items())
+            if verdict is not self.verdict and chance > RARE
+        )
+        return "; ".join((said, *others, *self._lost_routes()))
+
+    def _lost_routes(self) -> Iterator[str]:
+        if self.routes_lost.probability > RARE:
+            share = said_share(self.routes_lost.probability)
+            yield f"in {share} {self.routes_lost.nodes} nodes lose routes to Pods that they are not cut off from"
+
+    def _ends(self) -> str:
+        if self.verdict is Forecast.PASSED:
+            return "" if self.outages or self.routes_lost.probability > RARE else ", it heals by itself"
+        if any(each.why == DOWN_BEFORE for each in self.outcomes):
+            return f", {DOWN_BEFORE}"
+        return _ENDS[self.verdict]
 
     def advised(self, advice: tuple[Advice, ...]) -> Self:
         """Return the prediction with this advice, already ranked."""
@@ -196,6 +326,7 @@ class Prediction:
             "schema": SCHEMA,
             "verdict": self.verdict.value,
             "self_heals": self.self_heals,
+            "headline": self.headline,
             "method": self.method,
             "simulations": {"made": self.simulations.made, "wanted": self.simulations.wanted},
             "routes": self.routes.to_json(),
@@ -203,7 +334,11 @@ class Prediction:
             "assumptions": list(self.assumptions),
             "timings": dict(self.timings),
             "outcomes": [outcome.to_json() for outcome in self.outcomes],
-            "dns": {**self.dns.to_json(), "per_node": per_node},
+            "dns": {
+                **self.dns.to_json(),
+                "outages": [each.to_json() for each in self.outages],
+                "per_node": per_node,
+            },
             "mesh": dict(self.mesh),
             "workloads": dict(self.workloads) if self.simulations.made else None,
             "timeline": [event.to_json() for event in self.timeline],

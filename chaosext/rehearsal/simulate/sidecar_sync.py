@@ -37,19 +37,29 @@ class SidecarSync:
         self._waiting: dict[Followed, None] = {}
         self._awaited: set[Followed] = set()
         self._clients = {scene.stage.board.number[pod.node] for pod in scene.stage.meshed}
-        self._broken = self._told = False
+        self._broken = self._lost = self._told = False
+        self._settled = False
+        """Whether xDS was lost and restored, and no later cut has begun."""
 
     def begin(self) -> None:
         """Schedule the loss of streams if the cut separates a sidecar's node from every istiod."""
         homes = {pod.node for pod in self._scene.istiod if pod.runs}
         separated = self._stage.separated
         if homes and any(all(separated(one, home) for home in homes) for one in self._clients):
-            self._scene.at(self._scene.between(*sidecar_kinds.CONNECTION_DIES_WITHIN_S), self._break)
+            for begin, heal in self._stage.plan.periods:
+                dies_s = begin + self._scene.between(*sidecar_kinds.CONNECTION_DIES_WITHIN_S)
+                self._scene.at(dies_s, self._break, heal)
+        for begin, _ in self._stage.plan.periods[1:]:
+            self._scene.at(begin, self._unsettle)
 
-    def _break(self, t: float) -> None:
-        if self._scene.is_cut:
+    def _break(self, t: float, heal: float) -> None:
+        if t < heal:
             self._broken = True
             self.look(t)
+
+    def _unsettle(self, t: float) -> None:
+        self._settled = False
+        self.look(t)
 
     # -- injection -------------------------------------------------------------------------------------------
 
@@ -78,7 +88,7 @@ class SidecarSync:
 
         A call to an endpoint hangs until it times out; without endpoints it fails at once.
         """
-        pause, heal = sidecar_kinds.retry_after_s(failures), self._stage.plan.cut_for_s
+        pause, heal = sidecar_kinds.retry_after_s(failures), self._stage.plan.heals_s(t)
         if not self._behind():
             return t + max(0.05, pause)
         if t < heal <= t + sidecar_kinds.WEBHOOK_TIMEOUT_S:
@@ -156,22 +166,22 @@ class SidecarSync:
     # ------------------------------------------------------------------------------------------
 
     def _watch(self, t: float, view: Callable[[int], Dns]) -> None:
-        if self._mesh is None or not self._stage.meshed or self._scene.trace.xds_back_s < inf:
+        if self._mesh is None or not self._stage.meshed or self._settled:
             return
         if not self._knows:
             return
         trace, is_ready = self._scene.trace, any(pod.ready for pod in self._scene.istiod)
-        if trace.xds_lost_s == inf and (self._broken or not is_ready):
-            trace.xds_lost_s = t
+        if not self._lost and (self._broken or not is_ready):
+            self._lost, trace.xds_lost_s, trace.xds_back_s = True, min(t, trace.xds_lost_s), inf
             detail = "sidecars are cut off from istiod" if is_ready else "no istiod is ready"
             self._scene.at(
                 t + self._scene.between(*sidecar_kinds.LOSS_SEEN_WITHIN_S), self._tell_lost, detail
             )
-        if trace.xds_lost_s < inf and self._in_sync(view):
+        if self._lost and self._in_sync(view):
             self._scene.at(t + self._scene.between(*sidecar_kinds.SYNCED_WITHIN_S), self._restore)
 
     def _tell_lost(self, t: float, detail: str) -> None:
-        if self._mesh is not None and self._scene.trace.xds_back_s == inf:
+        if self._mesh is not None and self._lost and not self._told:
             self._scene.mark(t, Kind.XDS_LOST, self._mesh.istiod.subject, detail, ISTIOD)
             self._told = True
 
@@ -184,9 +194,10 @@ class SidecarSync:
         return Dns.DEAD not in map(view, self._stage.judged) and all(map(self._finds_istiod, self._clients))
 
     def _restore(self, t: float) -> None:
-        trace = self._scene.trace
-        if trace.xds_back_s == inf and self._in_sync(self._lookups.viewer()) and self._mesh is not None:
-            trace.xds_back_s = t
+        if self._lost and self._in_sync(self._lookups.viewer()) and self._mesh is not None:
+            self._scene.trace.xds_back_s = t
+            self._lost, self._broken, self._settled = False, False, True
             detail = "all sidecars are in sync"
             if self._told:
+                self._told = False
                 self._scene.mark(t, Kind.XDS_RESTORED, self._mesh.istiod.subject, detail, ISTIOD)

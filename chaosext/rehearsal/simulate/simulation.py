@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from itertools import count
+from itertools import chain, count
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,6 +52,9 @@ class Trace:
 
     marks: list[TraceLine] = field(default_factory=list)
     during: dict[int, Dns] = field(default_factory=dict)
+    cut_s: dict[tuple[int, Dns], float] = field(default_factory=dict)
+    healed_s: dict[tuple[int, Dns], float] = field(default_factory=dict)
+    """Seconds that an observer spends in a state other than resolvable, during the cuts and outside of them."""
     after: dict[int, Dns] = field(default_factory=dict)
     rolled_back: dict[int, Dns] = field(default_factory=dict)
     dns_hosts: tuple[tuple[str, bool], ...] = ()
@@ -205,12 +208,16 @@ class Scene:
 
     @property
     def is_cut(self) -> bool:
-        return self.now < self.stage.plan.cut_for_s
+        return self.stage.plan.is_cut_at(self.now)
+
+    def is_cut_off(self, node: int) -> bool:
+        """Whether the node is a cut one, and cut off now."""
+        return self.stage.is_cut[node] and self.is_cut
 
     @property
     def reachability_changes_s(self) -> tuple[float, ...]:
         """The times at which it may change who reaches whom: the cut, the heal, and the routes' own changes."""
-        return tuple(sorted({0.0, self.stage.plan.cut_for_s, *self.route_changes_s}))
+        return tuple(sorted({*chain(*self.stage.plan.periods), *self.route_changes_s}))
 
     @property
     def epoch(self) -> Epoch:
@@ -218,17 +225,26 @@ class Scene:
         return Epoch(is_cut=self.is_cut, route_changes=bisect_right(self.route_changes_s, self.now))
 
     def hears_s(self, node: int) -> float:
-        """Return when kubelet and kube-proxy of a node know all changes so far: now, or once it has reconnected."""
+        """Return when kubelet and kube-proxy of a node know all changes so far: now, or once it has reconnected.
+
+        It may reconnect too late before the next cut to hear of them; then it does after that one, or later.
+        """
         if not self.stage.is_cut[node]:
             return self.now
+        for number, (heal, until) in enumerate(self.stage.plan.gaps):
+            if until > self.now:
+                back = self._back_s(node, number, heal)
+                hears = max(self.now, back + self.between(*kubelet_behaviour.HEARS_WITHIN_S))
+                if hears < until:
+                    return hears
+        raise AssertionError("the last gap never ends")
+
+    def _back_s(self, node: int, number: int, heal: float) -> float:
         at = self.stage.fleet_of.get(node)
-        heal = self.stage.plan.cut_for_s
-        if at is None:
-            within_s = back_within_s(heal, simulated=self.stage.world.nodes[node].simulated)
-            back = heal + self.between(*within_s)
-        else:
-            back = self.lives.back_s[at]
-        return max(self.now, back + self.between(*kubelet_behaviour.HEARS_WITHIN_S))
+        if at is not None:
+            return self.lives.back_s[number][at]
+        within_s = back_within_s(heal, simulated=self.stage.world.nodes[node].simulated)
+        return heal + self.between(*within_s)
 
     def is_lost(self, node: int) -> bool:
         """Whether the node is cut off, or Unknown until its status arrives."""
@@ -237,4 +253,4 @@ class Scene:
             return self.stage.is_cut[node]
         if self.is_cut:
             return True
-        return self.lives.unknown_s[at] < self.now < self.lives.ready_s[at]
+        return self.lives.is_unknown(at, self.now)

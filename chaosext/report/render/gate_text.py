@@ -192,6 +192,8 @@ def expected(found: Prediction) -> Iterator[str]:
     for outcome in found.outcomes:
         chance = percent(outcome.probability)
         yield f"DNS after the heal: {outcome.dns_after_heal.value} ({chance}): {outcome.why}"
+    for outage in found.outages:
+        yield f"on the way to a recovery: {outage} ({percent(outage.probability)})"
     yield from _mesh(found)
     yield from _crashes(found)
     passed, unknown = (found.chances.get(each, 0.0) for each in (Forecast.PASSED, Forecast.UNKNOWN))
