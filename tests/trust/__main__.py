@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.trust.lanes import Part, Tried, lanes, play
 from tests.trust.lab.kind import testbed_paused
+from tests.trust.lanes import Part, Tried, lanes, play
 from tests.trust.row import Effort, Ground, Measured
 from tests.trust.table import Line, grounds, rows, table
 

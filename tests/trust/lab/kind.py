@@ -76,7 +76,9 @@ def eye_on(containers: Sequence[Container]) -> Eye:
 @contextmanager
 def testbed_paused() -> Iterator[None]:
     """Freeze the testbed's nodes: without work for them they still take 0.4 of a core from those that go on."""
-    nodes = docker("ps", "--quiet", "--filter", f"label=io.x-k8s.kind.cluster={CLUSTER.removeprefix('kind-')}")
+    nodes = docker(
+        "ps", "--quiet", "--filter", f"label=io.x-k8s.kind.cluster={CLUSTER.removeprefix('kind-')}"
+    )
     docker("pause", *nodes.split())
     try:
         yield
