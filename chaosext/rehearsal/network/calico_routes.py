@@ -7,8 +7,9 @@ fabric's leafs do not cross the cut.
 Source: Calico's reference, "BGP peer", "BGP configuration" and "IP pool"; felix/dataplane/linux (VXLAN routes
 come from the datastore) and confd/etc/calico/confd/templates/bird.cfg.template (IPIP and unencapsulated routes
 come by BGP; no hold time is set; reflectors take no part in the mesh; graceful restart is on, which keeps the
-routes of a peer that restarts, not of one whose hold time expires: RFC 4724, section 4.2). Seen with BIRD 1.6.8
-and this template: a route ended 159 s after a cut, and was back at once at the heal.
+routes of a peer that restarts, not of one whose hold time expires: RFC 4724, section 4.2), and BIRD 1.6.8,
+proto/bgp. Seen with BIRD 1.6.8 and this template: a route ended 159 s after a cut, and was back at once at the
+heal; tests/netns/bgp plays these and other topologies with a short hold time.
 """
 
 from __future__ import annotations
@@ -39,13 +40,23 @@ UNSAID = Doubt(
 NEVER = "Never"
 
 KEEPALIVES = 3
-"""BIRD sends this many keepalives per hold time (bgp.c: `hold_time / 3`), so a cut session ends early by up to one."""
+"""BIRD sends this many keepalives per hold time (packets.c: `hold_time / 3`), so the last one is up to that old."""
+
+SHORTEST_TIMER = 0.75
+"""BIRD takes up to a quarter off each of its timers, at random: the hold timer, too (bgp.c, `bgp_start_timer`)."""
 
 JITTER_S = 2.0
-"""BIRD's timers are late by up to a second; two for both ends."""
+"""BIRD counts whole seconds, so that its timers are off by up to one; two for both ends."""
+
+LONGEST_PAUSE_S = 120.0
+"""TCP retransmits at intervals that double up to this (Linux: TCP_RTO_MAX)."""
 
 RETURNS_WITHIN_S = (0.0, 40.0)
-"""A lost session's return after the heal: an attempt each 5 s, after an error wait of 5 to 30 s (the template)."""
+"""A lost session's return after the heal: an attempt each 5 s, after an error wait of 5 to 30 s (the template).
+
+Seen: nearly always within 1 s. Where both ends open a connection (BGPPeers; the mesh lets one end wait), each may take
+the other's for a restart and drop its own: then it took up to 19 s, and a route came and went meanwhile.
+"""
 
 
 class CalicoRoutes(Routes):
@@ -228,7 +239,10 @@ class CalicoRoutes(Routes):
         )
 
     def changes_s(self, between: Callable[[float, float], float]) -> tuple[float, ...]:
-        """Return the times at which sessions across the cut end and return, in turns."""
+        """Return the times at which sessions across the cut end and return, in turns.
+
+        A session may end after the heal, before the next retransmission would have got through.
+        """
         if not self._is_crossed:
             return ()
         found: list[float] = []
@@ -236,10 +250,12 @@ class CalicoRoutes(Routes):
             if isinstance(silence, Doubt):
                 continue
             begin, end = silence
-            low, high = _ends_within_s(self._network.hold_s)
-            lost_s = begin + between(low, high)
-            if lost_s < end:
-                found += (lost_s, end + between(*RETURNS_WITHIN_S))
+            lost_s = begin + between(*_ends_within_s(self._network.hold_s))
+            heard_s = end + between(0.0, _pause_s(end - begin))
+            if found and found[-1] > begin:  # the next cut comes before the sessions have returned
+                found[-1] = end + between(*RETURNS_WITHIN_S)
+            elif lost_s < heard_s:
+                found += (lost_s, max(lost_s, end) + between(*RETURNS_WITHIN_S))
         return tuple(found)
 
     # -- reachability ----------------------------------------------------------------------------------------
@@ -279,13 +295,29 @@ class CalicoRoutes(Routes):
         if session(client, host):
             return True
         over = [each for each in self._reflectors if session(each, host)]
-        if any(session(each, client) for each in over):
+        if any(session(each, client) and self._is_passed_on(host, each, client) for each in over):
             return True
         return any(
-            session(first, second) and session(second, client)
+            session(first, second)
+            and session(second, client)
+            and self._is_passed_on(host, first, second, client)
             for first in over
             for second in self._reflectors
         )
+
+    def _is_passed_on(self, *path: int) -> bool:
+        """Whether the reflectors in the middle of `path` pass a route on, from the first node to the last.
+
+        A reflector's clients are all neighbours without its cluster ID (bird.cfg.template). It passes on what
+        comes from a client or goes to one. Between it and a client, no route may have its cluster ID already
+        (BIRD: attrs.c, `bgp_import_control`; the check is skipped between two reflectors of one cluster).
+        """
+        clusters = [self._nodes[number].reflector_cluster for number in path]
+        for at in range(1, len(path) - 1):
+            own, before, after = clusters[at], clusters[at - 1], clusters[at + 1]
+            if own == before == after or (own != after and {own, after} & set(clusters[1:at])):
+                return False
+        return True
 
     def kind(self, number: int) -> tuple[object, ...]:
         return (
@@ -296,27 +328,34 @@ class CalicoRoutes(Routes):
 
 
 def _ends_within_s(hold_s: float) -> tuple[float, float]:
-    """Return when a session ends after its last packet: its hold time, less the age of the last keepalive."""
-    return hold_s - hold_s / KEEPALIVES - JITTER_S, hold_s + JITTER_S
+    """Return when a session ends after the begin of a cut: its hold timer, less the age of the last keepalive."""
+    return hold_s * SHORTEST_TIMER - hold_s / KEEPALIVES - JITTER_S, hold_s + JITTER_S
+
+
+def _pause_s(cut_s: float) -> float:
+    """Return for how long after a cut of this length TCP may still wait with its next retransmission.
+
+    It doubles its intervals, so it waits at most as long again as it was cut off.
+    """
+    return min(cut_s, LONGEST_PAUSE_S)
 
 
 def _silences(periods: Periods, hold_s: float) -> tuple[tuple[float, float] | Doubt, ...]:
-    """Return the periods that may outlast a hold time.
+    """Return the periods that may outlast a hold time, with the pause that TCP makes after them.
 
     A session survives several short cuts if a keepalive, or a retransmitted packet, gets through between
-    them. That is certain only if the gap is longer than the interval of keepalives and than the cut before
-    it (TCP doubles its intervals, so it retransmits within as long as it was cut off).
+    them. That is certain only if the gap is longer than the interval of keepalives and than that pause.
     """
     shortest = _ends_within_s(hold_s)[0]
     joined: list[tuple[float, float, int]] = []
     for begin, end in periods:
         if joined:
             first, last, count = joined[-1]
-            if begin - last <= max(hold_s / KEEPALIVES, last - first):
+            if begin - last <= max(hold_s / KEEPALIVES, _pause_s(last - first)):
                 joined[-1] = (first, end, count + 1)
                 continue
         joined.append((begin, end, 1))
-    long = [(begin, end, count) for begin, end, count in joined if end - begin > shortest]
+    long = [each for each in joined if each[1] - each[0] + _pause_s(each[1] - each[0]) > shortest]
     return tuple((begin, end) if count == 1 else _several(begin, end, count) for begin, end, count in long)
 
 

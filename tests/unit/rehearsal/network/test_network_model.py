@@ -141,17 +141,29 @@ def test_the_mesh_loses_the_control_plane_when_the_hold_time_ends() -> None:
 
 
 def test_sessions_end_with_the_hold_time_less_a_keepalive_and_return_soon_after_the_heal() -> None:
-    """Seen with BIRD's default of 240 s: 159 s after the cut."""
-    assert routes(MESH).changes_s(early) == (158.0, 480.0)
+    """BIRD takes up to a quarter off its hold timer. Seen with its default of 240 s: 159 s after the cut."""
+    assert routes(MESH).changes_s(early) == (98.0, 480.0)
     assert routes(MESH).changes_s(late) == (242.0, 520.0)
     quick = replace(MESH, hold_s=9.0)
-    assert routes(quick, periods=((0.0, 60.0),)).changes_s(early) == (4.0, 60.0)
+    assert routes(quick, periods=((0.0, 60.0),)).changes_s(early) == (1.75, 60.0)
 
 
-def test_sessions_outlast_a_cut_that_is_shorter_than_their_hold_time() -> None:
-    assert routes(MESH, periods=((0.0, 150.0),)).changes_s(late) == ()
-    assert routes(MESH, periods=((0.0, 200.0),)).changes_s(early) == (158.0, 200.0)
-    assert routes(MESH, periods=((0.0, 200.0),)).changes_s(late) == ()
+def test_sessions_outlast_a_cut_that_is_shorter_than_half_of_their_hold_time() -> None:
+    assert routes(MESH, periods=((0.0, 48.0),)).changes_s(early) == ()
+    assert routes(MESH, periods=((0.0, 48.0),)).changes_s(late) == ()
+    assert routes(MESH, periods=((0.0, 100.0),)).changes_s(early) == (98.0, 100.0)
+    assert routes(MESH, periods=((0.0, 100.0),)).changes_s(late) == ()
+
+
+def test_sessions_may_end_after_the_heal_until_tcp_retransmits() -> None:
+    """Seen in tests/netns/bgp: a hold time of 30 s, a cut of 14 s, a route that ended 21 s after the begin."""
+    short = routes(replace(MESH, hold_s=30.0), periods=((0.0, 14.0),))
+    ends_early_and_tcp_is_late = iter((10.5, 12.0, 40.0))
+    assert short.changes_s(lambda *_: next(ends_early_and_tcp_is_late)) == (10.5, 54.0)
+    ends_after_the_heal = iter((20.8, 12.0, 7.0))
+    assert short.changes_s(lambda *_: next(ends_after_the_heal)) == (20.8, pytest.approx(27.8))
+    tcp_is_early = iter((20.8, 6.0))
+    assert short.changes_s(lambda *_: next(tcp_is_early)) == ()
 
 
 def test_short_cuts_far_apart_end_no_session() -> None:
@@ -160,7 +172,13 @@ def test_short_cuts_far_apart_end_no_session() -> None:
 
 def test_each_long_cut_ends_the_sessions_again() -> None:
     found = routes(MESH, periods=((0.0, 300.0), (700.0, 1000.0))).changes_s(early)
-    assert found == (158.0, 300.0, 858.0, 1000.0)
+    assert found == (98.0, 300.0, 798.0, 1000.0)
+
+
+def test_sessions_that_have_not_returned_before_the_next_cut_stay_lost() -> None:
+    quick = replace(MESH, hold_s=9.0)
+    assert routes(quick, periods=((0.0, 20.0), (50.0, 70.0))).changes_s(late) == (11.0, 110.0)
+    assert routes(quick, periods=((0.0, 20.0), (50.0, 70.0))).changes_s(early) == (1.75, 20.0, 51.75, 70.0)
 
 
 def test_whether_sessions_survive_short_gaps_between_cuts_is_unknown() -> None:
@@ -179,7 +197,7 @@ def test_reflectors_on_the_other_side_take_all_routes_between_nodes_with_them() 
     assert found.proof.holds
     assert found.reaches(2, 3)
     assert found.reaches(2, 3, LOST) is False
-    assert found.changes_s(early) == (158.0, 480.0)
+    assert found.changes_s(early) == (98.0, 480.0)
 
 
 def test_reflectors_on_the_same_side_keep_them() -> None:
@@ -187,6 +205,42 @@ def test_reflectors_on_the_same_side_keep_them() -> None:
     found = routes_of(reflected(control_plane=False), workers, periods=CUT)
     assert found.reaches(2, 3, LOST)
     assert found.reaches(0, 3, LOST) is False
+
+
+def chain(*clusters: str) -> World:
+    """Route reflectors, each with a session with the next, and a plain node at each end."""
+    nodes = tuple(
+        replace(a_node(f"n{number}", at=str(number)), reflector_cluster=cluster)
+        for number, cluster in enumerate(("", *clusters, ""))
+    )
+    peers = tuple(
+        peer(node_selector=f"at == '{number}'", peer_selector=f"at == '{number + 1}'")
+        for number in range(len(nodes) - 1)
+    )
+    return World(nodes=nodes, pods=(), network=replace(CALICO_NETWORK, peers=peers))
+
+
+def test_reflectors_of_one_cluster_do_not_pass_on_each_others_routes_to_clients() -> None:
+    """Seen with BIRD 1.6.8: the second one keeps them to itself."""
+    assert routes_of(chain("A", "B"), frozenset()).reaches(0, 3)
+    found = routes_of(chain("A", "A"), frozenset())
+    assert found.reaches(0, 3) is None
+    assert "even without a cut" in found.proof.why_not
+
+
+@pytest.mark.parametrize(("middle", "passes"), [("A", False), ("B", True)])
+def test_a_reflector_between_two_of_its_cluster_passes_nothing_on(middle: str, passes: bool) -> None:
+    """Seen in tests/netns/bgp ("a reflector in the middle"): neither of the others is its client."""
+    nodes = (
+        replace(a_node("cp-1", control_plane=True, role="rr"), reflector_cluster="A"),
+        replace(a_node("middle", role="rr"), reflector_cluster=middle),
+        replace(a_node("worker-1", role="rr"), reflector_cluster="A"),
+    )
+    network = replace(CALICO_NETWORK, peers=(peer(peer_selector="role == 'rr'"),))
+    found = routes_of(World(nodes=nodes, pods=(), network=network), frozenset({"worker-1"}), periods=CUT)
+    assert found.reaches(2, 0)
+    assert found.reaches(2, 0, LOST) is passes
+    assert found.reaches(2, 1, LOST)
 
 
 def test_reflectors_take_no_part_in_the_mesh() -> None:
@@ -312,7 +366,7 @@ def test_a_session_with_a_control_plane_node_is_recognised_however_it_is_written
     leafs = (LEAF_PEER, replace(LEAF_PEER, node_selector="", node="cp-1"))
     found = routes(replace(CALICO_NETWORK, peers=(*leafs, SESSIONS[name])), nodes=NODES)
     assert found.proof.holds
-    assert found.changes_s(early) == (158.0, 480.0)
+    assert found.changes_s(early) == (98.0, 480.0)
 
 
 def test_a_leaf_keeps_what_a_session_across_the_cut_loses() -> None:
