@@ -156,9 +156,10 @@ class _World:
     def _doubt_namespaces(self, pods: Sequence[Pod]) -> None:
         """Doubt that the snapshot has the Pods of all namespaces, if `-A` seems to be left out."""
         spaces = {pod.namespace for pod in pods}
-        only = min(spaces) if len(spaces) == 1 else ""
-        if only and only != OWN_NAMESPACE:
-            self._doubt(f"all Pods are of namespace {only}: was -A left out?")
+        if not spaces:
+            self._doubt("there are nodes, but no Pods: was -A left out?")
+        elif len(spaces) == 1 and spaces != {OWN_NAMESPACE}:
+            self._doubt(f"all Pods are of namespace {min(spaces)}: was -A left out?")
         lists = self._listed.lists
         if lists["ReplicationController"] == lists["Pod"] == 2:
             self._doubt("the dump has the Pods of two namespaces only: was --all-namespaces left out?")
