@@ -188,8 +188,9 @@ def scenario_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         verdicts[row["verdict"]] += 1
         after = ", ".join(f"{each['dns_after_heal']} {each['probability']:.0%}" for each in row["outcomes"])
         added = f" with {', '.join(row['with'])}" if row["with"] else ""
+        cuts = f", {row['cuts']} cuts" if row["cuts"] > 1 else ""
         what = f"{row['verdict']:<9} {row['cut_nodes']:>6} {row['cut_for_s']:>5g} s"
-        yield f"{what}  {row['dns']['during_cut']:<11} {after:<24} {row['name']}{added}"
+        yield f"{what}  {row['dns']['during_cut']:<11} {after:<24} {row['name']}{cuts}{added}"
     yield "in all: " + ", ".join(f"{number} {verdict}" for verdict, number in sorted(verdicts.items()))
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from chaosext.rehearsal.predict.scenarios import Scenario
+    from chaosext.rehearsal.simulate.planned_cut import Flap
     from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.world import World
@@ -35,6 +36,9 @@ MITIGATIONS = (
 
 WITHOUT_ADVICE = 0.7
 """Share of the time budget for the prediction itself, if advice follows."""
+
+CUT_FOR_S = 480.0
+"""Duration of the cut by default, seconds."""
 
 FAILS_WITH = {"deviated": 10, "unknown": 30}
 """--fail-on -> exit code."""
@@ -76,6 +80,20 @@ time_budget_option = click.option(
 )
 
 
+class Flapping(click.ParamType):  # type: ignore[type-arg]
+    """A cut that comes and goes."""
+
+    name = "flap"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Flap:
+        from chaosext.rehearsal.predict.scenarios import flap
+
+        try:
+            return flap(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Instant(click.ParamType):  # type: ignore[type-arg]
     """A time in ISO 8601 with its offset."""
 
@@ -106,19 +124,28 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     default="",
     help="Which nodes lose the control plane: names, or a label selector.  [default: all without its role]",
 )
-@click.option("--cut-for", type=Duration(), default="480s", show_default=True, help="How long.")
+@click.option("--cut-for", type=Duration(), help="How long.  [default: 480s]")
+@click.option(
+    "--flap",
+    "flapping",
+    metavar="on=TIME,off=TIME,times=N",
+    type=Flapping(),
+    help="Instead of --cut-for: N cuts, each as long as `on`, `off` apart, e.g. on=15s,off=10s,times=7.",
+)
 @click.option(
     "--horizon",
     type=Duration(),
     default="900s",
     show_default=True,
-    help="End of the prediction, counted from the cut.",
+    help="End of the prediction, counted from the (first) cut.",
 )
-@click.option("--rollback-at", type=Duration(), help="When kube-dns is rescheduled, counted from the cut.")
+@click.option(
+    "--rollback-at", type=Duration(), help="When kube-dns is rescheduled, counted from the (first) cut."
+)
 @click.option(
     "--cut-at",
     type=Instant(),
-    help="Time of the cut, if the snapshot is as old: its Leases then give their ages.",
+    help="Time of the (first) cut, if the snapshot is as old: its Leases then give their ages.",
 )
 @click.option(
     "--controller-manager-arg",
@@ -180,7 +207,8 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
 def rehearse(
     snapshots: tuple[Path, ...],
     cut_nodes: str,
-    cut_for: float,
+    cut_for: float | None,
+    flapping: Flap | None,
     horizon: float,
     rollback_at: float | None,
     cut_at: datetime | None,
@@ -219,10 +247,12 @@ def rehearse(
       chaosext rehearse --snapshot must-gather.tar.gz
       chaosext rehearse --snapshot cluster.json --with dns-affinity         would this change prevent it?
       chaosext rehearse --snapshot cluster.json --json --fail-on deviated   for a pipeline
+      chaosext rehearse --snapshot cluster.json --flap on=15s,off=10s,times=7
       chaosext rehearse --snapshot cluster.json --scenarios scenarios.yaml
 
     \b
-    FILE of --scenarios is a list: {name: b-lost, cut_nodes: zone=b, cut_for: 8m, with: [dns-affinity]};
+    FILE of --scenarios is a list: {name: b-lost, cut_nodes: zone=b, cut_for: 8m, with: [dns-affinity]},
+    or with flap: {on: 15s, off: 10s, times: 7} instead of cut_for;
     what it leaves out is as on the command line.
 
     \b
@@ -233,6 +263,7 @@ def rehearse(
       30  --fail-on unknown, and the outcome is unknown
     """
     from chaosext.cli.prediction_text import prediction_lines
+    from chaosext.model.errors import Refused
     from chaosext.rehearsal.network.declared_network import SaidNetwork, declared
     from chaosext.rehearsal.predict.scenarios import Scenario
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
@@ -240,6 +271,8 @@ def rehearse(
     from chaosext.rehearsal.snapshot.snapshot_files import Reading
 
     reading = Reading()
+    if flapping and cut_for is not None:
+        raise Refused("--flap and --cut-for are both set", "remove one of them")
     world = read_snapshot(
         snapshots,
         controller_manager_args=controller_manager_args,
@@ -251,7 +284,8 @@ def rehearse(
     world = declared(world, SaidNetwork(fabric_hears=fabric_hears, hold_s=hold_s), "--fabric-hears")
     wanted = Scenario(
         cut_nodes=cut_nodes,
-        cut_for_s=cut_for,
+        cut_for_s=CUT_FOR_S if cut_for is None else cut_for,
+        flap=flapping,
         horizon_s=horizon,
         rollback_s=rollback_at,
         cut_at=cut_at,

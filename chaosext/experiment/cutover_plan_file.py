@@ -16,13 +16,13 @@ from chaosext.experiment.known_unhealthy_entries import (
     read_entries,
     require_in_force,
 )
-from chaosext.gate.cutover_plan import AFTERWARDS_S, Acceptance, Cutover, Selection
+from chaosext.gate.cutover_plan import AFTERWARDS_S, DNS_OUTAGE_S, Acceptance, Cutover, Selection
 from chaosext.gate.decision import REHEARSED, WAIVABLE
 from chaosext.gate.snapshot_checks import PROVEN, REMARKS
 from chaosext.model.errors import Refused, did_you_mean
 from chaosext.rehearsal.network.declared_network import SaidNetwork
 from chaosext.rehearsal.predict.scenarios import seconds
-from chaosext.rehearsal.simulate.planned_cut import MAX_HORIZON_S
+from chaosext.rehearsal.simulate.planned_cut import MAX_HORIZON_S, MOST_CUTS, Flap
 from chaosext.rehearsal.simulate.prediction import Dns
 
 if TYPE_CHECKING:
@@ -70,6 +70,33 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class CutFlap(_Part):
+    """Cuts that come and go. YAML 1.1 reads the keys `on` and `off` as true and false."""
+
+    on: Duration
+    off: Duration
+    times: Annotated[int, Field(strict=True, ge=1, le=MOST_CUTS)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {{"True": "on", "False": "off"}.get(str(key), key): each for key, each in value.items()}
+
+    @property
+    def value(self) -> Flap:
+        return Flap(on_s=self.on, off_s=self.off, times=self.times)
+
+    @model_validator(mode="after")
+    def _fits(self) -> CutFlap:
+        if self.value.lasts_s > LONGEST_S:
+            raise ValueError(
+                f"it lasts {self.value.lasts_s:g} s, longer than {LONGEST_S:g} s; set times to less"
+            )
+        return self
+
+
 class CutDuration(_Part):
     """Which nodes lose the control plane, and for how long."""
 
@@ -78,8 +105,9 @@ class CutDuration(_Part):
     zones: Texts | None = None
     racks: Texts | None = None
     rack_label: Text | None = None
-    planned: Duration = Field(alias="for")
+    planned: Duration | None = Field(alias="for", default=None)
     at_most: Duration | None = None
+    flap: CutFlap | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> CutDuration:
@@ -92,7 +120,13 @@ class CutDuration(_Part):
             raise ValueError("no node is selected; set nodes, selector, zones or racks")
         if self.rack_label and not self.racks:
             raise ValueError("rack_label without racks; list the racks")
-        if self.at_most is not None and self.at_most < self.planned:
+        if self.flap and (self.planned or self.at_most):
+            raise ValueError("flap is set, and for or at_most, too; remove these, or flap")
+        if not self.flap and self.planned is None:
+            raise ValueError(
+                "neither for nor flap is set; set for to a duration such as 8m, or flap to cuts that come and go"
+            )
+        if self.at_most is not None and self.planned is not None and self.at_most < self.planned:
             said = f"at_most ({self.at_most:g} s) is shorter than for ({self.planned:g} s)"
             raise ValueError(f"{said}; make it at least as long")
         return self
@@ -112,6 +146,7 @@ class Accept(_Part):
     dns_during_cut: Literal["resolvable", "partial"] | None = None
     self_heals: Annotated[bool, Field(strict=True)] = True
     pods_reachable: Annotated[bool, Field(strict=True)] = True
+    dns_outage: Annotated[float, BeforeValidator(_duration), Field(ge=0, le=LONGEST_S)] | None = DNS_OUTAGE_S
     evicted_pods_at_most: Annotated[int, Field(strict=True, ge=0)] | None = None
     probability_at_least: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.99
 
@@ -211,7 +246,8 @@ def read_cutover(path: Path, at: datetime) -> tuple[Cutover, bytes]:
 
 
 def _cutover(read: CutoverFile) -> Cutover:
-    cut = read.cut
+    cut, flap = read.cut, read.cut.flap.value if read.cut.flap else None
+    lasts_s = flap.lasts_s if flap else cut.planned or 0.0
     return Cutover(
         title=read.title,
         change=read.change or "",
@@ -227,8 +263,9 @@ def _cutover(read: CutoverFile) -> Cutover:
             racks=cut.racks or (),
             rack_label=cut.rack_label or "",
         ),
-        cut_for_s=cut.planned,
-        at_most_s=cut.at_most or cut.planned,
+        cut_for_s=lasts_s,
+        at_most_s=cut.at_most or lasts_s,
+        flap=flap,
         rollback_s=read.rollback.after if read.rollback else None,
         grace_s=read.expect.grace,
         toleration_s=read.expect.toleration,
@@ -247,6 +284,7 @@ def _accepted(read: Accept) -> Acceptance:
         dns_during_cut=Dns(read.dns_during_cut) if read.dns_during_cut else None,
         self_heals=read.self_heals,
         pods_reachable=read.pods_reachable,
+        dns_outage_s=read.dns_outage,
         evicted_pods=read.evicted_pods_at_most,
         probability=read.probability_at_least,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chaosext.rehearsal.network.declared_network import SaidNetwork
-from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.planned_cut import Flap, Plan
 from chaosext.rehearsal.simulate.prediction import Dns
 
 if TYPE_CHECKING:
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chaosext.model.known_unhealthy import KnownUnhealthy
+
+DNS_OUTAGE_S = 30.0
+"""Acceptable time without DNS by default, seconds.
+
+Most clients repeat a lookup for 10 to 20 s; kubelets need up to 10 s to reconnect, and kube-proxy some more.
+"""
 
 AFTERWARDS_S = 600.0
 """Seconds to predict after the heal, more than kubelet's longest back-off of 5 min."""
@@ -39,13 +45,15 @@ class Acceptance:
 
     `dns_after_heal`, `dns_during_cut`: the worst acceptable state of DNS, None for any. `self_heals`: DNS,
     sidecars and Pods must recover without help. `pods_reachable`: nodes that the cut leaves together must keep
-    reaching each other's Pods. `evicted_pods`: maximum on average, None for any number.
+    reaching each other's Pods. `dns_outage_s`: maximum time without DNS on a node that is not cut, or after a
+    heal, None for any. `evicted_pods`: maximum on average, None for any number.
     """
 
     dns_after_heal: Dns = Dns.RESOLVABLE
     dns_during_cut: Dns | None = None
     self_heals: bool = True
     pods_reachable: bool = True
+    dns_outage_s: float | None = DNS_OUTAGE_S
     evicted_pods: int | None = None
     probability: float = 0.99
 
@@ -54,6 +62,7 @@ class Acceptance:
 class Cutover:
     """The plan; durations are in seconds. `cut_for_s`: planned duration; `at_most_s`: longest, before it is called off.
 
+    - `flap`: cuts that come and go; both durations are from the first to the end of the last one then.
     - `rollback_s`: when kube-dns would be rescheduled, from the heal; None for never.
     - `start`: None if no time is planned yet.
     - `grace_s`, `toleration_s`: the timings that the plan was made for, None for any.
@@ -68,6 +77,7 @@ class Cutover:
     selection: Selection
     cut_for_s: float
     at_most_s: float
+    flap: Flap | None = None
     change: str = ""
     by: str = ""
     context: str = ""
@@ -90,7 +100,8 @@ class Cutover:
         return tuple(dict.fromkeys((self.cut_for_s, self.at_most_s)))
 
     def plan(self, nodes: frozenset[str], cut_for_s: float) -> Plan:
-        """Return the plan to rehearse: a cut of these nodes for this duration."""
+        """Return the plan to rehearse: a cut of these nodes for this duration, or the cuts that come and go."""
+        periods = self.flap.periods if self.flap else ((0.0, cut_for_s),)
         rollback_s = None if self.rollback_s is None else cut_for_s + self.rollback_s
         horizon_s = (rollback_s or cut_for_s) + AFTERWARDS_S
-        return Plan(cut_nodes=nodes, cut_for_s=cut_for_s, horizon_s=horizon_s, rollback_s=rollback_s)
+        return Plan(cut_nodes=nodes, periods=periods, horizon_s=horizon_s, rollback_s=rollback_s)

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from chaosext.gate.rehearsed import DNS_AFTER_HEAL, DNS_DURING_CUT, EVICTED_PODS, PODS_REACHABLE, SELF_HEALS
+from chaosext.gate.rehearsed import (
+    DNS_AFTER_HEAL,
+    DNS_DURING_CUT,
+    DNS_OUTAGE,
+    EVICTED_PODS,
+    PODS_REACHABLE,
+    SELF_HEALS,
+)
 from chaosext.gate.snapshot_checks import MUST, PROVEN, REMARKS
 from chaosext.model.findings import Status
 
@@ -17,7 +24,7 @@ if TYPE_CHECKING:
     from chaosext.model.findings import Finding
 
 WAIVABLE = (*MUST, *REMARKS)
-REHEARSED = (DNS_AFTER_HEAL, SELF_HEALS, PODS_REACHABLE, DNS_DURING_CUT, EVICTED_PODS)
+REHEARSED = (DNS_AFTER_HEAL, SELF_HEALS, PODS_REACHABLE, DNS_OUTAGE, DNS_DURING_CUT, EVICTED_PODS)
 """Checks of the predicted cut; the plan's `accept` sets what is acceptable."""
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chaosext.gate.cutover_plan import Acceptance, Cutover
+    from chaosext.rehearsal.simulate.planned_cut import Flap, Periods
     from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.world import World
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 DNS_AFTER_HEAL = "dns_after_heal"
 DNS_DURING_CUT = "dns_during_cut"
 SELF_HEALS = "self_heals"
+DNS_OUTAGE = "dns_outage"
 EVICTED_PODS = "evicted_pods"
 PODS_REACHABLE = "pods_reachable"
 
@@ -42,9 +44,14 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsed:
-    """A prediction of the plan with a cut of `cut_for_s`, and the comparison with what is acceptable."""
+    """A prediction of the plan with a cut of `cut_for_s`, and the comparison with what is acceptable.
+
+    `periods`: begin and end of each cut, the last at `cut_for_s`; `flap`: they come and go so.
+    """
 
     cut_for_s: float
+    periods: Periods
+    flap: Flap | None
     prediction: Prediction
     findings: tuple[Finding, ...]
 
@@ -94,7 +101,13 @@ def rehearsed(
             if not more.simulations.is_whole:
                 break
             found = more
-        return Rehearsed(cut_for_s=cut_for_s, prediction=found, findings=tuple(compared(found, accept)))
+        return Rehearsed(
+            cut_for_s=cut_for_s,
+            periods=plan.periods,
+            flap=cutover.flap,
+            prediction=found,
+            findings=tuple(compared(found, accept)),
+        )
 
     left = len(cutover.durations_s)
     return tuple(
@@ -141,6 +154,12 @@ def compared(found: Prediction, accept: Acceptance) -> Iterator[Finding]:
         yield _likely(SELF_HEALS, found, accept, passes, unknown, "the cluster heals by itself")
     if accept.pods_reachable:
         yield _reachable(found, accept)
+    if accept.dns_outage_s is not None:
+        within, unknown = (
+            found.dns.outage.dead_within(accept.dns_outage_s) if found.dns.outage else (0.0, 1.0)
+        )
+        what = f"at most {accept.dns_outage_s:g} s without DNS on nodes that are not cut, and after a heal,"
+        yield _likely(DNS_OUTAGE, found, accept, within, unknown, what)
     if accept.dns_during_cut is not None:
         yield _during(found, accept.dns_during_cut)
     if accept.evicted_pods is not None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from chaosext.gate.judge import Judgement
     from chaosext.gate.rehearsed import Rehearsed
     from chaosext.gate.remedies import Remedy
+    from chaosext.rehearsal.simulate.planned_cut import Flap
 
 SCHEMA = "chaosext.gate/v1"
 
@@ -144,12 +145,14 @@ def _cutover(cutover: Cutover, nodes: frozenset[str]) -> dict[str, Any]:
         "nodes": sorted(nodes),
         "cut_for_s": cutover.cut_for_s,
         "at_most_s": cutover.at_most_s,
+        "flap": _flap(cutover.flap),
         "rollback_after_heal_s": cutover.rollback_s,
         "accept": {
             "dns_after_heal": accept.dns_after_heal.value,
             "dns_during_cut": accept.dns_during_cut.value if accept.dns_during_cut else None,
             "self_heals": accept.self_heals,
             "pods_reachable": accept.pods_reachable,
+            "dns_outage_at_most_s": accept.dns_outage_s,
             "evicted_pods_at_most": accept.evicted_pods,
             "probability_at_least": accept.probability,
         },
@@ -157,6 +160,10 @@ def _cutover(cutover: Cutover, nodes: frozenset[str]) -> dict[str, Any]:
         "known_unhealthy": [entry.to_json() for entry in cutover.known],
         "required": list(cutover.required),
     }
+
+
+def _flap(flap: Flap | None) -> dict[str, Any] | None:
+    return {"on_s": flap.on_s, "off_s": flap.off_s, "times": flap.times} if flap else None
 
 
 def _selection(selection: Selection) -> dict[str, Any]:
@@ -190,11 +197,13 @@ def _rehearsed(each: Rehearsed) -> dict[str, Any]:
     found = each.prediction
     return {
         "cut_for_s": each.cut_for_s,
+        "cuts": [list(period) for period in each.periods],
         "verdict": found.verdict.value,
         "self_heals": found.self_heals,
+        "headline": found.headline,
         "chances": {verdict.value: round(chance, 6) for verdict, chance in sorted(found.chances.items())},
         "outcomes": [outcome.to_json() for outcome in found.outcomes],
-        "dns": found.dns.to_json(),
+        "dns": {**found.dns.to_json(), "outages": [outage.to_json() for outage in found.outages]},
         "workloads": dict(found.workloads) if found.simulations.made else None,
         "method": found.method,
         "simulations": {"made": found.simulations.made, "wanted": found.simulations.wanted},

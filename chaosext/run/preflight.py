@@ -9,32 +9,21 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chaosext.checks.kube_dns_placement import KUBE_DNS_SELECTOR
 from chaosext.cluster.timings import timings_from
-from chaosext.experiment.activity_names import (
-    CUT_EFFECTIVE,
-    HEAL,
-    KUBE_DNS_MOVED,
-    RESCHEDULE,
-    SEVER,
-    STEADY_STATE,
-)
-from chaosext.experiment.load import activities, calls, is_ours
 from chaosext.model.errors import ChaosextError, Refused, Unreachable, understood
 from chaosext.model.files import write_pieces
 from chaosext.model.result import Briefing
 from chaosext.model.timeline import Kind
-from chaosext.partition.cut import FAMILIES
 from chaosext.rehearsal.predict.outlook import outlook
 from chaosext.rehearsal.predict.predict import Rehearsal
-from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.simulate.time_budget import TimeBudget
 from chaosext.rehearsal.snapshot.cut_targets import cut_nodes
 from chaosext.rehearsal.snapshot.node_patterns import behind
 from chaosext.rehearsal.snapshot.reader import read_snapshot
-from chaosext.rehearsal.snapshot.world import Doubt
+from chaosext.run.course import Course, course_of
 from chaosext.run.fault.cut_plan import chosen
 from chaosext.run.fault.irrevocable import meaning
 from chaosext.run.rollback.kube_dns import peered_names
@@ -42,11 +31,10 @@ from chaosext.run.session.connection import connect
 from chaosext.run.session.live_snapshot import Taking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator
 
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import Node
-    from chaosext.experiment.cut_request import CutRequest
     from chaosext.experiment.resolve import Resolved
     from chaosext.experiment.settings import Settings
     from chaosext.rehearsal.simulate.prediction import Prediction
@@ -99,45 +87,6 @@ SKETCH, SKETCHED = 60, 0.3
 NOTICED_S = 2.0
 """From kube-dns' last move to the heal, seconds: the probe runs once a second, and healing takes time, too."""
 
-PROVEN_S = 5.0
-"""Duration of `cut_effective`, seconds: dropped connections time out, first in one direction, then in the other."""
-
-CUT_WITHIN_S = 60.0
-"""From the snapshot to the cut, seconds: the baseline is checked in between."""
-
-AFTERWARDS_S = 240.0
-"""Observed time after a rollback, seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """Durations of an experiment's parts, in seconds.
-
-    `lasts_s`: the cut, as far as the experiment says: until it is healed or expires.
-    `moves_s`: how long it waits for kube-dns to move before it heals; None: it doesn't wait for that.
-    `settle_s`: from the heal to the rollback; None: no rollback.
-    `doubts`: why the real cut differs from the rehearsed one.
-    """
-
-    lasts_s: float
-    moves_s: float | None = None
-    settle_s: float | None = None
-    doubts: tuple[Doubt, ...] = ()
-
-    def plan(self, world: World, nodes: frozenset[str], cut_for_s: float) -> Plan:
-        """The plan of a cut of this length, soon after the snapshot."""
-        rollback_s = None if self.settle_s is None else cut_for_s + self.settle_s
-        horizon_s = (rollback_s or cut_for_s) + AFTERWARDS_S
-        return Plan(
-            cut_nodes=nodes,
-            cut_for_s=cut_for_s,
-            horizon_s=horizon_s,
-            rollback_s=rollback_s,
-            cut_at=world.taken_at,
-            cut_within_s=CUT_WITHIN_S,
-            doubts=self.doubts,
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnRehearsal:
@@ -177,72 +126,6 @@ def _rehearsed(resolved: Resolved, directory: Path, keep: Callable[[Prediction],
         said = f": {error}" if isinstance(error, ChaosextError) else ""
         return OwnRehearsal(lines=(f"no prediction: {type(error).__name__}{said}",))
     return OwnRehearsal(prediction=prediction, lines=outlook(prediction, world, nodes))
-
-
-def course_of(resolved: Resolved) -> Course | None:
-    """The course of the experiment by its arguments; None if it cuts nothing."""
-    wishes = [wish for _, wish in resolved.wishes()]
-    ttls = [wish.ttl_s for wish in wishes]
-    if not ttls:
-        return None
-    held = () if resolved.settings.is_sealed else _while_cut(resolved)  # it lasts its TTL
-    moves_s = _argument(resolved, KUBE_DNS_MOVED, "timeout_s") if held else None
-    rolls_back = any(True for _ in calls(resolved.experiment, RESCHEDULE))
-    return Course(
-        lasts_s=max(ttls) if moves_s is not None else min(max(ttls), _held_s(resolved, held)),
-        moves_s=moves_s,
-        settle_s=(_argument(resolved, STEADY_STATE, "settle_s") or 0.0) if rolls_back else None,
-        doubts=tuple(_doubts(wishes)),
-    )
-
-
-def _doubts(wishes: Sequence[CutRequest]) -> Iterator[Doubt]:
-    """Doubts: a rehearsal covers one cut that drops all traffic between the control plane and the cut nodes."""
-    subject = "the experiment"
-    if len(wishes) > 1:
-        yield Doubt(subject=subject, why=f"it makes {len(wishes)} cuts; a rehearsal covers one")
-    if any(wish.peers for wish in wishes):
-        yield Doubt(
-            subject=subject, key="peers", why="it limits what is cut off; a rehearsal covers all nodes"
-        )
-    if any(set(wish.families) != set(FAMILIES) for wish in wishes):
-        yield Doubt(
-            subject=subject, key="families", why="it cuts one address family; a rehearsal covers both"
-        )
-
-
-def _while_cut(resolved: Resolved) -> tuple[dict[str, Any], ...]:
-    """The method's activities from the cut to the heal, both included; none if it never heals."""
-    method = [activity for place, activity in activities(resolved.experiment) if place.startswith("method")]
-    funcs = [(activity.get("provider") or {}).get("func") for activity in method]
-    if SEVER not in funcs or HEAL not in funcs[funcs.index(SEVER) :]:
-        return ()
-    sever = funcs.index(SEVER)
-    return tuple(method[sever : funcs.index(HEAL, sever) + 1])
-
-
-def _held_s(resolved: Resolved, held: Sequence[dict[str, Any]]) -> float:
-    """Duration of these, as far as known: pauses, and verifying the cut. Infinite if some are not chaosext's."""
-    if not held or not all(is_ours(activity) for activity in held):
-        return float("inf")
-    after = sum(_pause_s(resolved, activity, "after") for activity in held[:-1])
-    before = sum(_pause_s(resolved, activity, "before") for activity in held[1:])
-    proofs = [each for each in held if each["provider"]["func"] == CUT_EFFECTIVE]
-    return after + before + PROVEN_S * len(proofs)
-
-
-def _pause_s(resolved: Resolved, activity: dict[str, Any], when: str) -> float:
-    """Chaos Toolkit's `pauses` (seconds), which the configuration may define."""
-    return float(resolved.looked_up(activity.get("pauses")).get(when) or 0.0)
-
-
-def _argument(resolved: Resolved, func: str, name: str) -> float | None:
-    """The argument of the method's first call of `func`."""
-    for place, activity in calls(resolved.experiment, func):
-        if place.startswith("method"):
-            arguments = resolved.looked_up(activity["provider"].get("arguments"))
-            return float(arguments[name]) if name in arguments else None
-    return None
 
 
 def _take(cluster: Cluster, path: Path) -> None:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chaosext.rehearsal.simulate.prediction import NOTICED_S, RARE, Dns, DnsOutage
+from chaosext.rehearsal.simulate.prediction import NOT_CUT, NOTICED_S, RARE, Dns, DnsOutage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -31,15 +31,13 @@ class DnsOutages:
         """Return the outage on one node; None if DNS is unknown there."""
         return self._outage(plays, (observer,), {observer: 1})
 
-    def told(self, plays: Weighted) -> tuple[DnsOutage, ...]:
-        """Return those on cut nodes, and on the others, where they occur at all; the longest first."""
-        stage = self.stage
+    def told(self, plays: Weighted, recovering: Weighted) -> tuple[DnsOutage, ...]:
+        """Return those on nodes that are not cut, and on the others where DNS recovers; the longest first."""
+        stage, alike = self.stage, Counter(self.stage.like.values())
+        cut = [number for number in stage.judged if stage.is_cut[number]]
+        others = [number for number in stage.judged if not stage.is_cut[number]]
         healed = "after the heal" if len(stage.plan.periods) == 1 else "after a heal"
-        groups: dict[str, list[int]] = {healed: [], "not cut": []}
-        for number in stage.judged:
-            groups[healed if stage.is_cut[number] else "not cut"].append(number)
-        alike = Counter(stage.like.values())
-        found = (self._outage(plays, numbers, alike, where) for where, numbers in groups.items())
+        found = (self._outage(recovering, cut, alike, healed), self._outage(plays, others, alike, NOT_CUT))
         told = [each for each in found if each and each.probability > RARE]
         return tuple(sorted(told, key=lambda each: (each.worst is Dns.DEAD, each.typical_s), reverse=True))
 
@@ -50,18 +48,16 @@ class DnsOutages:
         if not observers or not plays or not self.stage.knows_dns:
             return None
         worst, hit = self._worst(plays, observers)
-        times: dict[float, float] = defaultdict(float)
-        unknown = self.missing
+        times, at_least = defaultdict[float, float](float), defaultdict[float, float](float)
         for share, trace in plays:
-            made = share * (1 - self.missing) if self.missing else share
-            if any(self._spent_s(trace, number, Dns.UNKNOWN) for number in observers):
-                unknown += made
-            else:
-                times[max(self._spent_s(trace, number, worst) for number in observers)] += made
+            is_open = any(self._spent_s(trace, number, Dns.UNKNOWN) for number in observers)
+            longest_s = max(self._spent_s(trace, number, worst) for number in observers)
+            (at_least if is_open else times)[longest_s] += share * (1 - self.missing)
         return DnsOutage(
-            worst=Dns.UNKNOWN if not hit and unknown > self.missing else worst,
+            worst=worst if hit or not at_least else Dns.UNKNOWN,
             times_s=tuple(sorted(times.items())),
-            unknown=unknown,
+            at_least_s=tuple(sorted(at_least.items())),
+            missing=self.missing,
             nodes=sum(alike[number] for number in hit),
             where=where,
         )

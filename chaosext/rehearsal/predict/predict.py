@@ -126,11 +126,12 @@ class _Merged:
             routes=stage.routes.proof,
             routes_lost=self._routes_lost(),
             outages=self._dns_outages.told(
+                self._plays,
                 [
                     play
-                    for play, (_, each) in zip(self._plays, forecasts, strict=True)
-                    if each is Forecast.PASSED
-                ]
+                    for play, (_, forecast) in zip(self._plays, forecasts, strict=True)
+                    if forecast is not Forecast.DEVIATED
+                ],
             ),
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS, mitigated
 from chaosext.rehearsal.predict.predict import Rehearsal
-from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.planned_cut import Flap, Plan
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 from chaosext.rehearsal.snapshot.cut_targets import cut_nodes, majority_lost
 
@@ -42,13 +42,42 @@ def seconds(value: object) -> float:
     return sum(float(number) * UNITS_S[unit] for number, unit in parts) if parts else float(text)
 
 
+FLAP_PARTS = ("on", "off", "times")
+_KEYS = {"True": "on", "False": "off"}
+
+FLAP_FIX = "write e.g. on=15s,off=10s,times=7"
+
+
+def flap(value: object) -> Flap:
+    """Parse a flap: `on=15s,off=10s,times=7`, or a mapping of these. Raises `ValueError` for others.
+
+    YAML 1.1 reads the keys `on` and `off` as true and false.
+    """
+    given = value
+    if isinstance(value, str):
+        given = {key.strip(): each for key, _, each in (part.partition("=") for part in value.split(","))}
+    if not isinstance(given, dict):
+        raise ValueError(f"{value!r} is not a flap; {FLAP_FIX}")
+    parts = {_KEYS.get(str(key), str(key)): each for key, each in given.items()}
+    if set(parts) != set(FLAP_PARTS):
+        raise ValueError(f"{value!r} does not have exactly on, off and times; {FLAP_FIX}")
+    times = str(parts["times"])
+    if not times.isdecimal() or isinstance(parts["times"], bool):
+        raise ValueError(f"times is {times!r}, not a whole number; {FLAP_FIX}")
+    return Flap(on_s=seconds(parts["on"]), off_s=seconds(parts["off"]), times=int(times))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A cut as written in a file. `cut_nodes` as in `cut_targets.cut_nodes`; `mitigations` are names."""
+    """A cut as written in a file. `cut_nodes` as in `cut_targets.cut_nodes`; `mitigations` are names.
+
+    `flap`: the cut comes and goes, and `cut_for_s` does not count.
+    """
 
     name: str = ""
     cut_nodes: str = ""
     cut_for_s: float = 480.0
+    flap: Flap | None = None
     horizon_s: float = 900.0
     rollback_s: float | None = None
     cut_at: datetime | None = None
@@ -60,7 +89,7 @@ class Scenario:
         nodes = cut_nodes(world, self.cut_nodes)
         return Plan(
             cut_nodes=nodes,
-            cut_for_s=self.cut_for_s,
+            periods=self.flap.periods if self.flap else ((0.0, self.cut_for_s),),
             horizon_s=self.horizon_s,
             rollback_s=self.rollback_s,
             cut_at=self.cut_at,
@@ -80,7 +109,9 @@ def scenarios_from(value: object, defaults: Scenario) -> tuple[Scenario, ...]:
 def _scenario(number: int, value: object, defaults: Scenario) -> Scenario:
     if not isinstance(value, dict):
         raise Refused(f"scenario {number} is not a mapping", FIX)
-    fields: dict[str, Any] = {"name": f"{number}"}
+    if "cut_for" in value and "flap" in value:
+        raise Refused(f"scenario {number}: cut_for and flap are both set", "remove one of them")
+    fields: dict[str, Any] = {"name": f"{number}"} | ({"flap": None} if "cut_for" in value else {})
     for key, given in value.items():
         if key not in _FIELDS:
             raise Refused(f"scenario {number}: unknown field {key!r}", f"fields are {', '.join(_FIELDS)}")
@@ -113,6 +144,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "name": ("name", str),
     "cut_nodes": ("cut_nodes", _nodes),
     "cut_for": ("cut_for_s", seconds),
+    "flap": ("flap", flap),
     "horizon": ("horizon_s", seconds),
     "rollback_at": ("rollback_s", seconds),
     "with": ("mitigations", _mitigations),
@@ -152,9 +184,11 @@ def _row(scenario: Scenario, plan: Plan, found: Prediction) -> dict[str, Any]:
         "name": scenario.name,
         "cut_nodes": len(plan.cut_nodes),
         "cut_for_s": plan.cut_for_s,
+        "cuts": len(plan.periods),
         "with": list(scenario.mitigations),
         "verdict": said["verdict"],
         "self_heals": said["self_heals"],
+        "headline": said["headline"],
         "dns": {key: state for key, state in said["dns"].items() if key != "per_node"},
         "outcomes": said["outcomes"],
         "simulations": said["simulations"],

@@ -78,6 +78,9 @@ LOOK_WEIGHTS = tuple(later - earlier for earlier, later in pairwise(LOOKS_S))
 RENEWAL_JITTER = 0.04
 """Lease renewals are up to this share late (k8s.io/component-helpers/apimachinery/lease/controller.go)."""
 
+MIXED_AFTER_S = 1800.0
+"""After this long, lateness has mixed a node's renewals: the last one before a cut is of any age."""
+
 MOMENTS = (1.0,) * 12
 """Weights of the parts into which the possible time of the cut is divided; all are equally likely."""
 
@@ -310,26 +313,18 @@ class _Contact:
     """The cut nodes' contact with the control plane from a heal to the next cut, at `until_s`; inf: the last heal.
 
     By node: when it is connected again, when its status arrives, and when its first sign of life does; inf:
-    not before the next cut. It renews its Lease every `renewal_s` from then on.
+    not before the next cut. `last_s`: its last sign of life, once that is known.
     """
 
     heal_s: float
     until_s: float
-    renewal_s: float
     back_s: list[float]
     posted_s: list[float]
     alive_s: list[float]
+    last_s: dict[int, float] = field(default_factory=dict)
 
     def is_heard(self, node: int, t: float) -> bool:
         return self.alive_s[node] <= t < self.until_s
-
-    def last_sign_s(self, node: int, t: float) -> float:
-        """Return the node's last sign of life by `t`. After the last heal it is heard at any time."""
-        if self.until_s == inf:
-            return t
-        alive_s = self.alive_s[node]
-        signs = int((min(t, self.until_s) - alive_s) / self.renewal_s)
-        return alive_s + signs * self.renewal_s
 
 
 class _Controller:
@@ -378,7 +373,6 @@ class _Controller:
         contact = _Contact(
             heal_s=heal,
             until_s=until,
-            renewal_s=self._settings.lease_renewal_s * (1 + RENEWAL_JITTER / 2),
             back_s=_before(until, back_s),
             posted_s=_before(until, posted_s),
             alive_s=_before(until, alive_s),
@@ -398,17 +392,29 @@ class _Controller:
 
     def _is_heard(self, node: int, at: float, contact: _Contact) -> bool:
         """Whether a pass at `at` finds the node connected; if not, it sees the last sign of life before that."""
-        if contact.is_heard(node, at) and contact.until_s == inf:
+        if contact.is_heard(node, at):
             self._seen_s[node] = at
             return True
         last = next((each for each in reversed(self._contacts) if each.alive_s[node] <= at), None)
         if last is None:
             return False
-        sign = last.last_sign_s(node, at)
+        if node not in last.last_s:
+            last.last_s[node] = self._last_sign(last.alive_s[node], last.until_s)
+        sign = last.last_s[node]
         if sign > self._sign_s[node]:
             self._sign_s[node] = sign
             self._seen_s[node] = at - self._period_s * int((at - sign) / self._period_s)
-        return last.is_heard(node, at)
+        return False
+
+    def _last_sign(self, alive_s: float, until_s: float) -> float:
+        """Return a node's last renewal before a cut, of those that began with its first sign of life."""
+        period_s, uniform = self._settings.lease_renewal_s, self._draw.random.uniform
+        if until_s - alive_s > MIXED_AFTER_S:
+            return until_s - uniform(0, period_s * (1 + RENEWAL_JITTER / 2))
+        sign, renewed = alive_s, alive_s
+        while renewed < until_s:
+            sign, renewed = renewed, renewed + period_s * (1 + uniform(0, RENEWAL_JITTER))
+        return sign
 
     def _last_seen(self) -> list[float]:
         first, period = self._first_pass_s, self._period_s
@@ -478,7 +484,8 @@ class _Controller:
             return t
         if self._unwell() or not all(contact.is_heard(node, t) for node in self._unmarked):
             return t
-        return contact.until_s - contact.renewal_s + self._settings.timings.grace_s
+        renewal_s = self._settings.lease_renewal_s * (1 + RENEWAL_JITTER)
+        return contact.until_s - renewal_s + self._settings.timings.grace_s
 
     def _over(self, at: float) -> bool:
         """Whether nothing can happen any more: after the last heal, every node has recovered or was never lost."""
@@ -544,7 +551,7 @@ class _Controller:
         lives = self._lives
         for node, posted_s in enumerate(contact.posted_s):
             self._is_heard(node, at, contact)
-            if posted_s <= at and lives.unknown_s[node] < inf == lives.ready_s[node]:
+            if posted_s <= at and lives.unknown_s[node] < contact.until_s and lives.ready_s[node] == inf:
                 self._well_again(node, at, contact)
 
     def _well_again(self, node: int, at: float, contact: _Contact) -> None:

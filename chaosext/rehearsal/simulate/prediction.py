@@ -95,16 +95,23 @@ class DnsOutage:
     """Time with bad DNS that no cut explains: after a heal, or on nodes that are not cut.
 
     `worst`: the worst state that occurs; the times are those in this state. `times_s`: (seconds, probability)
-    of every duration, ascending, on the node that it lasts longest on; at the end of the prediction it may
-    last on. `unknown`: probability that the duration is unknown; together they sum to 1. `nodes`: how many
-    nodes it occurs on. `where`: "not cut", or when, such as "after the heal".
+    of every duration on the node that it lasts longest on; at the end of the prediction it may last on.
+    `at_least_s`: the same where the state is unknown for a while, too. `missing`: probability that nothing is
+    known; all sum to 1. `nodes`: how many nodes it occurs on. `where`: `NOT_CUT`, or when, such as "after the
+    heal".
     """
 
     worst: Dns
     times_s: tuple[tuple[float, float], ...]
-    unknown: float = 0.0
+    at_least_s: tuple[tuple[float, float], ...] = ()
+    missing: float = 0.0
     nodes: int = 1
     where: str = ""
+
+    @property
+    def unknown(self) -> float:
+        """The probability that its duration is unknown."""
+        return min(1.0, sum(share for _, share in self.at_least_s) + self.missing)
 
     @property
     def probability(self) -> float:
@@ -128,20 +135,25 @@ class DnsOutage:
 
     @property
     def _noticed(self) -> list[tuple[float, float]]:
-        return [(seconds, share) for seconds, share in self.times_s if seconds >= NOTICED_S and share > 0]
+        times = sorted((*self.times_s, *self.at_least_s))
+        return [(seconds, share) for seconds, share in times if seconds >= NOTICED_S and share > 0]
 
-    def chance_of_dead_within(self, limit_s: float) -> float:
-        """Return the probability that DNS is dead for at most `limit_s`."""
-        if self.worst is Dns.DEAD:
-            return sum(share for seconds, share in self.times_s if seconds <= limit_s)
-        return 1.0 - self.unknown
+    def dead_within(self, limit_s: float) -> tuple[float, float]:
+        """Return the probabilities that DNS is dead for at most `limit_s`, and that this is unknown."""
+        if self.worst is not Dns.DEAD:
+            return 1.0 - self.unknown, self.unknown
+        known, unknown = (
+            sum(share for seconds, share in times if seconds <= limit_s)
+            for times in (self.times_s, self.at_least_s)
+        )
+        return known, unknown + self.missing
 
     def __str__(self) -> str:
         longest = f", at most {self.max_s:.0f} s," if round(self.max_s) > round(self.typical_s) else ""
         lost = "without DNS" if self.worst is Dns.DEAD else f"of {self.worst.value} DNS"
         nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
         where = f" {self.where}" if self.where else ""
-        if self.where == "not cut":
+        if self.where == NOT_CUT:
             where = f" that {'is' if self.nodes == 1 else 'are'} not cut"
         return f"{self.typical_s:.0f} s{longest} {lost} on {nodes}{where}"
 
@@ -237,6 +249,9 @@ def said_share(share: float) -> str:
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
+NOT_CUT = "not cut"
+"""`DnsOutage.where` of nodes that are not cut."""
+
 NO_EFFECT = "changes nothing about this cut"
 NO_TIME = "not simulated: the time budget ended"
 
@@ -261,7 +276,8 @@ class Prediction:
     `samples` is the number of random ones, 0 if all combinations were enumerated. `chances`: probability of
     each verdict; they sum to 1. Missing `simulations` count as unknown in `outcomes`, `chances` and `dns`.
     `routes`: whether it is proven which node reaches which Pods, and by what; `routes_lost`: those that end
-    during the cut. `outages`: those of DNS after the heal and on nodes that are not cut, the longest first.
+    during the cut. `outages`: those of DNS on nodes that are not cut, and on the others after the heal if it
+    recovers; the longest first.
     """
 
     assumptions: tuple[str, ...]
@@ -287,15 +303,14 @@ class Prediction:
     def headline(self) -> str:
         """The verdict in one line, with its share of the simulations, and the outage of DNS on the way."""
         share = self.chances.get(self.verdict, 1.0)
-        mixed = share < CERTAIN
-        said = f"{self.verdict.value}{self._ends()}" + (
-            f" in {said_share(share)} of simulations" if mixed else ""
-        )
-        if self.verdict is Forecast.PASSED and self.outages:
-            first = self.outages[0]
-            rarely = first.probability < share - RARE
-            chance = f" (in {said_share(first.probability)} of simulations)" if rarely else ""
-            said = f"{said} after {first}{chance}"
+        said = f"{self.verdict.value}{self._ends()}"
+        if share < CERTAIN:
+            said += f" in {said_share(share)} of simulations"
+        first = next((each for each in self.outages if self._is_told(each)), None)
+        if first:
+            is_rarer = first.probability < share - RARE
+            chance = f" (in {said_share(first.probability)} of simulations)" if is_rarer else ""
+            said += f"{' after' if self.verdict is Forecast.PASSED else ';'} {first}{chance}"
         others = (
             f"{_DOES[verdict]} in {said_share(chance)}"
             for verdict, chance in sorted(self.chances.items())
@@ -314,6 +329,10 @@ class Prediction:
         if any(each.why == DOWN_BEFORE for each in self.outcomes):
             return f", {DOWN_BEFORE}"
         return _ENDS[self.verdict]
+
+    def _is_told(self, outage: DnsOutage) -> bool:
+        """Whether the headline has the outage: if DNS does not recover, only one on nodes that are not cut."""
+        return self.verdict is not Forecast.DEVIATED or outage.where == NOT_CUT
 
     def advised(self, advice: tuple[Advice, ...]) -> Self:
         """Return the prediction with this advice, already ranked."""

@@ -105,6 +105,7 @@ class SidecarSync:
     def arrived(self, pod: Followed) -> None:
         """Register that the Pod is Ready, or is gone before that."""
         self._awaited.discard(pod)
+        self._waiting.pop(pod, None)
 
     def start(self, t: float, pod: Followed) -> None:
         """Start a Pod's containers: it is Ready now, or waits for its sidecar."""

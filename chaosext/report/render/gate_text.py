@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chaosext.gate.rehearsed import Rehearsed
     from chaosext.gate.remedies import Remedy
     from chaosext.gate.ticket import Sheet
+    from chaosext.rehearsal.simulate.planned_cut import Flap
     from chaosext.rehearsal.simulate.prediction import PredictedEvent, Prediction
 
 HEADLINES = {
@@ -128,7 +129,7 @@ def facts(sheet: Sheet) -> Iterator[tuple[str, str]]:
         "cluster",
         f"{named}, Kubernetes {sheet.version or 'of an unknown version'}, {sheet.node_count} nodes",
     )
-    yield "cut", f"{len(nodes)} nodes ({names(sorted(nodes))}) lose the control plane for {_lengths(sheet)}"
+    yield "cut", f"{len(nodes)} nodes ({names(sorted(nodes))}) lose the control plane {_lengths(sheet)}"
     if cutover.start:
         zone = f" {cutover.timezone}" if cutover.timezone else ""
         yield "begins", f"{cutover.start.isoformat(sep=' ', timespec='minutes')}{zone}"
@@ -137,8 +138,10 @@ def facts(sheet: Sheet) -> Iterator[tuple[str, str]]:
 
 
 def _lengths(sheet: Sheet) -> str:
+    if sheet.cutover.flap:
+        return f"in {sheet.cutover.flap}, {duration(sheet.cutover.cut_for_s)} in all"
     planned, *longest = map(duration, sheet.cutover.durations_s)
-    return f"{planned}, at most {longest[0]}" if longest else planned
+    return f"for {planned}, at most {longest[0]}" if longest else f"for {planned}"
 
 
 def _acceptable(sheet: Sheet) -> Iterator[str]:
@@ -148,6 +151,8 @@ def _acceptable(sheet: Sheet) -> Iterator[str]:
         yield "full recovery without help"
     if accept.pods_reachable:
         yield "Pods reachable between nodes that the cut leaves together"
+    if accept.dns_outage_s is not None:
+        yield f"at most {accept.dns_outage_s:g} s without DNS on nodes that are not cut, and after a heal"
     if accept.dns_during_cut:
         yield f"DNS {accept.dns_during_cut.value} during the cut"
     if accept.evicted_pods is not None:
@@ -175,7 +180,12 @@ def _about(sheet: Sheet, each: Weighed) -> str:
 
 
 def _cut(each: Rehearsed) -> str:
-    return f"a cut of {duration(each.cut_for_s)}"
+    return cuts(each.flap, each.cut_for_s)
+
+
+def cuts(flap: Flap | None, cut_for_s: float) -> str:
+    """The cut in words, or those that come and go."""
+    return str(flap) if flap else f"a cut of {duration(cut_for_s)}"
 
 
 def expected(found: Prediction) -> Iterator[str]:

@@ -92,7 +92,7 @@ def test_the_story_s_cluster_is_no_go_and_the_mitigated_one_is_go(asked: Any) ->
     assert (asked[STORY][0], asked[MITIGATED][0]) == (10, 0)
     no_go, go = told(asked, STORY), told(asked, MITIGATED)
     assert (no_go["decision"], no_go["exit_code"], no_go["known"]) == ("no-go", 10, True)
-    assert {each["check"] for each in no_go["reasons"]} == {"dns_after_heal", "self_heals"}
+    assert {each["check"] for each in no_go["reasons"]} == {"dns_after_heal", "self_heals", "dns_outage"}
     assert (go["decision"], go["reasons"], go["remedies"]) == ("go", [], [])
     assert [each["mitigations"] for each in no_go["remedies"]] == [[name] for name in PATCHES]
 
@@ -218,6 +218,20 @@ def test_patches_that_there_was_no_time_for_are_said(gate: Any, monkeypatch: pyt
     found = json.loads(said)
     assert (code, found["remedies"]) == (10, [])
     assert "before these were simulated: dns-affinity, spread" in found["not_checked"]["patches"]
+
+
+def test_cuts_that_come_and_go_are_one_plan(gate: Any, tmp_path: Path) -> None:
+    """Four cuts of 16 s, 10 s apart, under a grace period of 20 s: each of them alone would be a go."""
+    plan = tmp_path / "flap.yaml"
+    plan.write_text("title: t\ncut: {nodes: [worker-1, worker-2], flap: {on: 16s, off: 10s, times: 4}}\n")
+    code, said, _ = gate("--cutover", str(plan), "--snapshot", STORY, "--at", AT, "--json")
+    found = json.loads(said)
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
+    assert code == 10
+    assert found["cutover"]["flap"] == {"on_s": 16, "off_s": 10, "times": 4}
+    (rehearsed,) = found["rehearsed"]
+    assert rehearsed["cuts"] == [[0, 16], [26, 42], [52, 68], [78, 94]]
+    assert rehearsed["headline"].startswith("deviated, it does not heal by itself in ")
 
 
 def test_the_network_is_not_touched(gate: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

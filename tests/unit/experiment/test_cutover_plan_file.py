@@ -12,6 +12,7 @@ from checkout import ROOT
 from chaosext.experiment.cutover_plan_file import read_cutover
 from chaosext.gate.cutover_plan import Acceptance, Selection
 from chaosext.model.errors import Refused
+from chaosext.rehearsal.simulate.planned_cut import Flap
 from chaosext.rehearsal.simulate.prediction import Dns
 
 if TYPE_CHECKING:
@@ -79,6 +80,18 @@ def test_the_plan_in_the_documentation_can_be_read(tmp_path: Path) -> None:
     assert cutover.accept.evicted_pods == 20
 
 
+def test_cuts_that_come_and_go_are_read_though_yaml_takes_on_and_off_for_truths(tmp_path: Path) -> None:
+    cutover = read(tmp_path, "title: t\ncut: {nodes: [a], flap: {on: 15s, off: 10s, times: 7}}\n")
+    assert cutover.flap == Flap(on_s=15, off_s=10, times=7)
+    assert cutover.durations_s == (165.0,)
+
+
+@pytest.mark.parametrize(("said", "means"), [("45s", 45.0), ("0s", 0.0), ("null", None)])
+def test_an_outage_of_dns_may_be_accepted(tmp_path: Path, said: str, means: float | None) -> None:
+    cutover = read(tmp_path, f"{LEAST}accept: {{dns_outage: {said}}}\n")
+    assert cutover.accept.dns_outage_s == means
+
+
 def changed(**parts: object) -> str:
     return yaml.safe_dump({"title": "t", "cut": {"nodes": ["a"], "for": "8m"}} | parts)
 
@@ -90,7 +103,29 @@ BAD = {
     "binary": (b"\xff\xfe\x00", "neither YAML nor JSON"),
     "no title": ("cut: {nodes: [a], for: 8m}", "title is not set"),
     "no cut": ("title: t", "cut is not set"),
-    "no duration": (changed(cut={"nodes": ["a"]}), "cut.for is not set"),
+    "no duration": (changed(cut={"nodes": ["a"]}), "cut: neither for nor flap is set"),
+    "a flap and a duration": (
+        changed(cut={"nodes": ["a"], "for": "8m", "flap": {"on": "15s", "off": "10s", "times": 7}}),
+        "cut: flap is set, and for or at_most, too",
+    ),
+    "half a flap": (
+        changed(cut={"nodes": ["a"], "flap": {"on": "15s", "times": 7}}),
+        "cut.flap.off is not set",
+    ),
+    "a flap without units": (
+        changed(cut={"nodes": ["a"], "flap": {"on": 15, "off": "10s", "times": 7}}),
+        "cut.flap.on: 15 has no unit",
+    ),
+    "no flap at all": (
+        changed(cut={"nodes": ["a"], "flap": {"on": "15s", "off": "10s", "times": 0}}),
+        "cut.flap.times: ",
+    ),
+    "an endless flap": (
+        changed(cut={"nodes": ["a"], "flap": {"on": "1h", "off": "1h", "times": 50}}),
+        "cut.flap: it lasts 356400 s",
+    ),
+    "a word for a flap": (changed(cut={"nodes": ["a"], "flap": "7"}), "cut.flap: a mapping is expected"),
+    "an outage without unit": (changed(accept={"dns_outage": 30}), "accept.dns_outage: 30 has no unit"),
     "a typo above": (changed(accpet={}), "accpet: unknown key: did you mean accept?"),
     "a typo below": (changed(cut={"node": ["a"], "for": "8m"}), "cut.node: unknown key: did you mean nodes?"),
     "another version": (changed(version="chaosext.cutover/v2"), "version: "),

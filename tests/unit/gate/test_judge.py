@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from worlds import ACCELERATED, CALICO, CONTROL_PLANE_LABEL, cluster, off_control_plane
+from worlds import ACCELERATED, CALICO, CONTROL_PLANE_LABEL, PRODUCTION, ROUTED, cluster, off_control_plane
 
 from chaosext.gate.cutover_plan import Acceptance, Cutover, Selection
 from chaosext.gate.decision import Decision
@@ -14,7 +14,15 @@ from chaosext.gate.judge import judge
 from chaosext.gate.rehearsed import compared, lower_bound, needed_plays, percent
 from chaosext.gate.remedies import Search, led_to
 from chaosext.model.findings import Finding, Status
-from chaosext.rehearsal.simulate.prediction import Dns, DnsView, Forecast, PredictedOutcome, Prediction
+from chaosext.rehearsal.simulate.planned_cut import Flap
+from chaosext.rehearsal.simulate.prediction import (
+    Dns,
+    DnsOutage,
+    DnsView,
+    Forecast,
+    PredictedOutcome,
+    Prediction,
+)
 from chaosext.rehearsal.simulate.time_budget import TimeBudget
 
 if TYPE_CHECKING:
@@ -97,12 +105,14 @@ def statuses(found: Prediction, **accept: object) -> dict[str, str]:
     ],
 )
 def test_it_must_be_likely_enough_and_enough_plays_must_show_it(found: Prediction, status: str) -> None:
-    assert statuses(found) == {"dns_after_heal": status, "self_heals": status}
+    assert statuses(found, dns_outage_s=None) == {"dns_after_heal": status, "self_heals": status}
 
 
 def test_a_plan_says_what_is_acceptable() -> None:
     found = prediction(0.4)
-    assert statuses(found, dns_after_heal=Dns.PARTIAL, self_heals=False) == {"dns_after_heal": "healthy"}
+    assert statuses(found, dns_after_heal=Dns.PARTIAL, self_heals=False, dns_outage_s=None) == {
+        "dns_after_heal": "healthy"
+    }
     assert statuses(prediction(1.0), dns_during_cut=Dns.RESOLVABLE)["dns_during_cut"] == "healthy"
     dead = prediction(1.0, during=Dns.DEAD)
     assert statuses(dead, dns_during_cut=Dns.PARTIAL)["dns_during_cut"] == "unhealthy"
@@ -110,6 +120,33 @@ def test_a_plan_says_what_is_acceptable() -> None:
     assert statuses(nobody_knows, dns_during_cut=Dns.PARTIAL)["dns_during_cut"] == "unknown"
     assert statuses(prediction(1.0), evicted_pods=2)["evicted_pods"] == "unhealthy"
     assert statuses(prediction(1.0), evicted_pods=3)["evicted_pods"] == "healthy"
+
+
+def outage(worst: Dns = Dns.DEAD, **shares: object) -> Prediction:
+    view = DnsOutage(worst=worst, **shares)  # type: ignore[arg-type]
+    found = prediction(1.0)
+    return replace(found, dns=replace(found.dns, outage=view))
+
+
+@pytest.mark.parametrize(
+    ("found", "status"),
+    [
+        (outage(times_s=((0.0, 1.0),)), "healthy"),
+        (outage(times_s=((30.0, 1.0),)), "healthy"),
+        (outage(times_s=((6.0, 0.98), (31.0, 0.02))), "unhealthy"),
+        (outage(times_s=((6.0, 0.995), (31.0, 0.005))), "healthy"),
+        (outage(times_s=((6.0, 0.5),), at_least_s=((10.0, 0.5),)), "unknown"),
+        (outage(times_s=((6.0, 0.5),), at_least_s=((310.0, 0.5),)), "unhealthy"),
+        (outage(times_s=((6.0, 0.5),), missing=0.5), "unknown"),
+        (outage(Dns.PARTIAL, times_s=((90.0, 1.0),)), "healthy"),
+        (outage(Dns.UNKNOWN, times_s=(), at_least_s=((0.0, 1.0),)), "unknown"),
+        (prediction(1.0), "unknown"),
+    ],
+)
+def test_dns_may_be_dead_for_as_long_as_the_plan_accepts(found: Prediction, status: str) -> None:
+    """On nodes that are not cut, and after a heal; 30 s by default, with 99 %."""
+    assert statuses(found)["dns_outage"] == status
+    assert "dns_outage" not in statuses(found, dns_outage_s=None)
 
 
 def test_plays_that_are_needed_are_those_whose_lower_bound_is_as_likely() -> None:
@@ -132,7 +169,7 @@ def test_percents_are_certain_only_where_it_is() -> None:
 def test_the_story_is_no_go_and_mitigated_it_is_go() -> None:
     no_go, go = judge(STORY, PLAN), judge(MITIGATED, PLAN)
     assert (no_go.decision, go.decision) == (Decision.NO_GO, Decision.GO)
-    assert {each.finding.check for each in no_go.against} == {"dns_after_heal", "self_heals"}
+    assert {each.finding.check for each in no_go.against} == {"dns_after_heal", "self_heals", "dns_outage"}
     assert not go.against
 
 
@@ -142,6 +179,30 @@ def test_a_cut_that_may_take_longer_is_judged_by_its_longest() -> None:
     longer = judge(STORY, replace(short, at_most_s=90))
     assert longer.decision is Decision.NO_GO
     assert {each.cut_for_s for each in longer.against} == {90}
+
+
+def test_cuts_that_come_and_go_are_judged_together() -> None:
+    """Four cuts of 16 s, 10 s apart, under a grace period of 20 s: one of them alone moves nothing."""
+    one = Flap(on_s=16, off_s=10, times=1)
+    alone = replace(PLAN, flap=one, cut_for_s=one.lasts_s, at_most_s=one.lasts_s)
+    assert judge(STORY, alone).decision is Decision.GO
+    four = replace(one, times=4)
+    found = judge(STORY, replace(PLAN, flap=four, cut_for_s=four.lasts_s, at_most_s=four.lasts_s))
+    assert found.decision is Decision.NO_GO
+    assert {each.finding.check for each in found.against} >= {"dns_after_heal", "self_heals"}
+    assert found.rehearsed[0].periods == ((0, 16), (26, 42), (52, 68), (78, 94))
+
+
+def test_dns_that_is_dead_on_nodes_that_are_not_cut_is_no_go() -> None:
+    """Both kube-dns Pods are on the cut nodes: the others have none until these are evicted, 300 s later."""
+    world = versioned(cluster(workers=4, network=ROUTED, control_plane=PRODUCTION))
+    on_cut = replace(PLAN, selection=Selection(names=("worker-1", "worker-2")), cut_for_s=480, at_most_s=480)
+    found = judge(world, on_cut)
+    assert {each.finding.check for each in found.against} == {"dns_outage"}
+    assert found.decision is Decision.NO_GO
+    headline = found.rehearsed[0].prediction.headline
+    assert headline == "passed after 299 s, at most 314 s, without DNS on 2 nodes that are not cut"
+    assert judge(world, replace(on_cut, accept=Acceptance(dns_outage_s=400))).decision is Decision.GO
 
 
 @pytest.mark.parametrize(

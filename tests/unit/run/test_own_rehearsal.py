@@ -206,7 +206,7 @@ def cuts(*arguments: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (({}, {}), "the experiment: it makes 2 cuts; a rehearsal covers one"),
+        (({"uplinks": ["eth0"]}, {"uplinks": ["eth1"]}), "method[1] uplinks: it cuts other interfaces"),
         (({"peers": ["172.18.0.4"]},), "the experiment peers: it limits what is cut off"),
         (({"families": ["ipv4"]},), "the experiment families: it cuts one address family"),
     ],
@@ -219,6 +219,107 @@ def test_what_is_not_the_cut_that_is_rehearsed_is_unknown(
     assert found
     assert (found.verdict.value, found.self_heals) == ("unknown", None)
     assert says in found.routes.why_not
+
+
+# -- several cuts ------------------------------------------------------------------------------------------------
+
+
+def flapping(*between: dict[str, Any], ttl_s: float = 16, after_s: float = 26, times: int = 4) -> Any:
+    """The experiment with so many cuts that expire, `after_s` from begin to begin, and these after the first."""
+    experiment = load_experiment(ROOT / "experiments" / "control-plane-partition.yaml")
+    sever = next(
+        each for each in experiment["method"] if each["provider"].get("func") == "sever_control_plane"
+    )
+    provider = {**sever["provider"], "arguments": {"ttl_s": ttl_s}}
+    one = {**sever, "provider": provider, "pauses": {"after": after_s}}
+    experiment["method"] = [one, *between, *(one for _ in range(times - 1))]
+    return resolve(experiment)
+
+
+def test_every_cut_of_an_experiment_is_played(directory: RunDirectory, of: Any) -> None:
+    """Four cuts of 16 s, 10 s apart, under a grace period of 20 s: a single one moves nothing."""
+    four = flapping()
+    assert course_of(four) == Course(lasts_s=16, later=((26, 42), (52, 68), (78, 94)), settle_s=0)
+    of("story.json")
+    found = rehearse_run(four, directory).prediction
+    assert found
+    cuts = [event.t_s for event in found.timeline if event.kind is Kind.CUT]
+    assert cuts == [0, 26, 52, 78]
+    assert found.verdict.value == "deviated"
+    alone = rehearse_run(flapping(times=1), directory).prediction
+    assert alone
+    assert alone.verdict.value == "passed"
+
+
+def test_a_cut_that_is_healed_before_it_expires_ends_with_the_heal() -> None:
+    heal = {
+        "type": "action",
+        "name": "heal",
+        "provider": {
+            "type": "python",
+            "module": "chaosext.actions",
+            "func": "heal_control_plane",
+            "secrets": ["kubernetes"],
+        },
+        "pauses": {"after": 4},
+    }
+    assert course_of(flapping(heal, ttl_s=60, after_s=8, times=2)) == Course(
+        lasts_s=8, later=((12, 72),), settle_s=0
+    )
+
+
+def test_cuts_that_meet_are_one() -> None:
+    assert course_of(flapping(after_s=16)) == Course(lasts_s=64, settle_s=0)
+
+
+@pytest.mark.parametrize(
+    ("activity", "says"),
+    [
+        ({**PROOF, "background": True}, "method[1] (effective): it runs in the background"),
+        (SLEEP, "method[1] (sleep): it is an action between two cuts"),
+        (
+            {
+                **PROOF,
+                "name": "moved",
+                "provider": {
+                    **PROOF["provider"],  # type: ignore[dict-item]
+                    "func": "kube_dns_moved",
+                    "arguments": {"timeout_s": 5},
+                },
+            },
+            "method[1] (moved): how long it takes is known only in the run",
+        ),
+        (
+            {
+                "type": "action",
+                "name": "move it",
+                "provider": {
+                    "type": "python",
+                    "module": "chaosext.actions",
+                    "func": "reschedule_kube_dns",
+                    "secrets": ["kubernetes"],
+                },
+            },
+            "method[1] (move it): it reschedules kube-dns between two cuts",
+        ),
+    ],
+)
+def test_what_can_not_be_played_between_two_cuts_makes_it_unknown_by_name(
+    directory: RunDirectory, of: Any, activity: dict[str, Any], says: str
+) -> None:
+    of("mitigated.json")
+    found = rehearse_run(flapping(activity, times=2), directory).prediction
+    assert found
+    assert (found.verdict.value, found.self_heals) == ("unknown", None)
+    assert says in found.routes.why_not
+
+
+def test_a_cut_outside_of_the_method_can_not_be_played() -> None:
+    twice = flapping(times=1)
+    twice.experiment["rollbacks"] = [twice.experiment["method"][0], *twice.experiment["rollbacks"]]
+    course = course_of(twice)
+    assert course
+    assert [each.subject for each in course.doubts] == ["rollbacks[0]"]
 
 
 def test_a_rehearsal_that_takes_too_long_says_how_much_was_simulated(

@@ -28,7 +28,8 @@ def render_gate_page(sheet: Sheet) -> str:
         "facts": tuple(words.facts(sheet)),
         "reasons": shortened(tuple(words.reasons(sheet)), MOST_REASONS),
         "rehearsed": [
-            (each.cut_for_s, tuple(words.expected(each.prediction))) for each in sheet.judgement.rehearsed
+            (words.cuts(each.flap, each.cut_for_s), tuple(words.expected(each.prediction)))
+            for each in sheet.judgement.rehearsed
         ],
         "remedies": [(words.effect(each), "\n".join(each.how)) for each in sheet.remedies[:MOST_REMEDIES]],
         "remedies_left_off": max(0, len(sheet.remedies) - MOST_REMEDIES),

@@ -9,7 +9,8 @@ from worlds import cluster
 
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.predict.scenarios import Scenario, ScenarioRunner, scenarios_from, seconds
+from chaosext.rehearsal.predict.scenarios import Scenario, ScenarioRunner, flap, scenarios_from, seconds
+from chaosext.rehearsal.simulate.planned_cut import Flap
 
 WORLD = cluster(zones=("a", "b"))
 
@@ -42,6 +43,48 @@ def test_a_scenario_takes_what_it_leaves_out_from_the_command_line() -> None:
         "worker-1,worker-2",
         ("dns-affinity",),
     )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "on=15s,off=10s,times=7",
+        {"on": "15s", "off": 10, "times": 7},
+        {True: "15s", False: "10s", "times": "7"},
+    ],
+)
+def test_a_flap_is_a_text_or_a_mapping(given: object) -> None:
+    """YAML 1.1 reads on and off as true and false."""
+    assert flap(given) == Flap(on_s=15, off_s=10, times=7)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (7, "is not a flap"),
+        ("on=15s,off=10s", "exactly on, off and times"),
+        ("on=15s,off=10s,times=7,more=1", "exactly on, off and times"),
+        ("on=15s,off=10s,times=seven", "not a whole number"),
+        ("on=15s,off=10s,times=0", "set it to the number of cuts"),
+        ("on=15s,off=10s,times=501", "set it to the number of cuts"),
+        ("on=0s,off=10s,times=7", "set it to the length of one cut"),
+        ("on=soon,off=10s,times=7", "not a duration"),
+    ],
+)
+def test_what_is_no_flap_says_what_to_write(given: object, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        flap(given)
+
+
+def test_a_scenario_flaps_or_has_one_cut() -> None:
+    flapping = Scenario(flap=Flap(on_s=15, off_s=10, times=2))
+    by_file = {"flap": {True: "5s", False: "5s", "times": 3}}
+    one, kept, other = scenarios_from([{"cut_for": "30s"}, {}, by_file], flapping)
+    assert one.plan(WORLD).periods == ((0, 30),)
+    assert kept.plan(WORLD).periods == ((0, 15), (25, 40))
+    assert other.plan(WORLD).periods == ((0, 5), (10, 15), (20, 25))
+    with pytest.raises(Refused, match="cut_for and flap are both set"):
+        scenarios_from([{"cut_for": "30s", **by_file}], Scenario())
 
 
 def test_a_mapping_of_scenarios_is_a_list_of_them() -> None:
