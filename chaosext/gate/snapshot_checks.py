@@ -18,7 +18,8 @@ from chaosext.rehearsal.network.routes import unannounced
 from chaosext.rehearsal.simulate.inputs import HERE_TO_STAY
 from chaosext.rehearsal.simulate.taints import admits
 from chaosext.rehearsal.snapshot.control_plane_flags import minor
-from chaosext.rehearsal.snapshot.node_patterns import behind, fits_node, is_over, selects
+from chaosext.rehearsal.snapshot.disruption_budgets import allowed, covered
+from chaosext.rehearsal.snapshot.node_patterns import behind, fits_node, is_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -225,36 +226,12 @@ def budgets(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
 
 
 def _standing(world: World, budget: DisruptionBudget) -> Evidence | None:
+    pods = covered(budget, world.pods)
     subject = f"PodDisruptionBudget/{budget.namespace}/{budget.name}"
     try:
-        return _bad(subject, "currently allows no disruption") if _allowed(world, budget) <= 0 else None
+        return _bad(subject, "currently allows no disruption") if allowed(budget, pods) <= 0 else None
     except ValueError as error:
         return _unsure(subject, f"cannot be read ({error})")
-
-
-def _allowed(world: World, budget: DisruptionBudget) -> int:
-    """Return the allowed disruptions, as the disruption controller counts (pkg/controller/disruption rounds % up).
-
-    Raises ValueError for a value that is neither a number nor a percentage.
-    """
-    pods = [
-        pod
-        for pod in world.pods
-        if pod.namespace == budget.namespace
-        and selects(budget.selector, pod.spec.labels)
-        and not is_over(pod)
-    ]
-    healthy = sum(pod.ready and not pod.terminating for pod in pods)
-    if not pods:
-        return 1
-    if budget.max_unavailable:
-        return healthy - (len(pods) - _share(budget.max_unavailable, len(pods)))
-    return healthy - _share(budget.min_available or "1", len(pods))
-
-
-def _share(said: str, total: int) -> int:
-    """Return a number, or a percentage of `total`, rounded up."""
-    return -(-int(said[:-1]) * total // 100) if said.endswith("%") else int(said)
 
 
 def pods_movable(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chaosext.rehearsal.predict.dns_outages import DnsOutages
+from chaosext.rehearsal.predict.impact_merge import ImpactMerge
 from chaosext.rehearsal.simulate import dns_lookups
 from chaosext.rehearsal.simulate.inputs import WATCH_ALL_PODS, SimulationInputs
 from chaosext.rehearsal.simulate.prediction import (
@@ -30,6 +31,7 @@ from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from chaosext.rehearsal.simulate.impact import Way
     from chaosext.rehearsal.simulate.planned_cut import Plan
     from chaosext.rehearsal.simulate.simulation import Trace
     from chaosext.rehearsal.simulate.simulations import Made
@@ -95,9 +97,15 @@ class _Merged:
 
     def prediction(self) -> Prediction:
         stage, made = self._stage, self._made
-        forecasts = [(share, _forecast(stage, trace)) for share, trace in self._plays]
-        weights = self._weights(forecasts)
+        impact = ImpactMerge(stage, self._plays, self._missing)
+        plays = list(zip(self._plays, impact.ways, strict=True))
+        forecasts = [_verdict(stage, trace, way) for (_, trace), way in plays]
+        weights = self._weights(
+            (share, forecast) for (share, _), forecast in zip(self._plays, forecasts, strict=True)
+        )
+        healing = self._weights((share, _healing(stage, trace, way)) for (share, trace), way in plays)
         verdict = self._settled(weights, Forecast.UNKNOWN)
+        heals = self._settled(healing, Forecast.UNKNOWN)
         per_node = self._per_node()
         judged = [per_node[stage.world.nodes[number].name] for number in stage.judged]
         outcomes, after_heal = self._outcomes()
@@ -117,10 +125,12 @@ class _Merged:
             mesh=self._mesh(),
             workloads=self._workloads(),
             outcomes=outcomes,
-            self_heals=None if verdict is Forecast.UNKNOWN else verdict is Forecast.PASSED,
+            self_heals=None if heals is Forecast.UNKNOWN else heals is Forecast.PASSED,
             verdict=verdict,
             method=made.told,
             chances=weights,
+            healing=healing,
+            impact=impact.impact() if made.made else None,
             samples=made.made if made.sampled else 0,
             simulations=Simulated(made=made.made, wanted=made.wanted),
             routes=stage.routes.proof,
@@ -129,7 +139,7 @@ class _Merged:
                 self._plays,
                 [
                     play
-                    for play, (_, forecast) in zip(self._plays, forecasts, strict=True)
+                    for play, forecast in zip(self._plays, forecasts, strict=True)
                     if forecast is not Forecast.DEVIATED
                 ],
             ),
@@ -264,8 +274,24 @@ def _overall(stage: SimulationInputs, states: Mapping[int, Dns]) -> Dns:
     return dns_lookups.overall(states[number] for number in stage.judged)
 
 
+def _verdict(stage: SimulationInputs, trace: Trace, way: Way) -> Forecast:
+    """Return the forecast of one simulation: a lost quorum is an outage even if everything heals."""
+    if way.quorums:
+        return Forecast.DEVIATED
+    heals = _healing(stage, trace, way)
+    return Forecast.UNKNOWN if heals is Forecast.PASSED and way.unsure_quorums else heals
+
+
+def _healing(stage: SimulationInputs, trace: Trace, way: Way) -> Forecast:
+    """Return whether the cluster heals by itself: DNS, sidecars, and an endpoint of every Service that had one."""
+    if way.ended:
+        return Forecast.DEVIATED
+    heals = _forecast(stage, trace)
+    return Forecast.UNKNOWN if heals is Forecast.PASSED and way.unsure_ended else heals
+
+
 def _forecast(stage: SimulationInputs, trace: Trace) -> Forecast:
-    """Return the forecast of one simulation. Lost DNS is an outage with any routes; a pass requires proven routes."""
+    """Return whether DNS and sidecars heal. Lost DNS is an outage with any routes; a pass requires proven routes."""
     state = _overall(stage, trace.after)
     if state in (Dns.DEAD, Dns.PARTIAL):
         return Forecast.DEVIATED

@@ -13,7 +13,8 @@ from chaosext.rehearsal.simulate.prediction import Dns
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from chaosext.rehearsal.simulate.inputs import Epoch, SimulationInputs
+    from chaosext.rehearsal.simulate.inputs import SimulationInputs
+    from chaosext.rehearsal.simulate.reach import Epoch
     from chaosext.rehearsal.simulate.simulation import Followed, Scene
 
 SLICES_WITHIN_S = (0.01, 0.15)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.simulate import kubelet_behaviour
 from chaosext.rehearsal.simulate.dns_lookups import Lookups
+from chaosext.rehearsal.simulate.impact_watch import ImpactWatch
 from chaosext.rehearsal.simulate.inputs import HERE_TO_STAY
 from chaosext.rehearsal.simulate.node_lifecycle import Bucket
 from chaosext.rehearsal.simulate.pod_routes import PodRoutes
@@ -79,6 +80,7 @@ class _Play:
         self._sidecars = SidecarSync(scene, self._lookups, self._ready)
         self._pending: dict[Followed, None] = {}
         self._refused: dict[tuple[str, str], dict[Followed, None]] = {}
+        self._impact = ImpactWatch(scene)
 
     def run(self) -> Trace:
         scene, end, rollback = self._scene, self._plan.horizon_s, self._plan.rollback_s
@@ -97,6 +99,10 @@ class _Play:
         trace, followed = self._trace, [pod for pods in self._scene.on.values() for pod in pods]
         self._lookups.conclude()
         trace.after, trace.dns_hosts = self._lookups.views(), self._lookups.hosts()
+        trace.losses = self._impact.losses()
+        lives = self._lives
+        trace.first_lost_s = min(lives.unknown_s, default=inf)
+        trace.dark_s = max(lives.unknown_s, default=inf), min(lives.ready_s, default=-inf)
         trace.pending = Counter(pod.key for pod in self._pending)
         trace.stuck = Counter(pod.key for pod in followed if pod.waits_since < inf and pod.there)
 
@@ -118,11 +124,13 @@ class _Play:
         PodRoutes(scene).begin()
         self._lookups.begin()
         self._sidecars.begin()
+        self._impact.begin()
 
     def _dns_changed(self, t: float) -> None:
         self._sidecars.look(t)
 
     def _pod_changed(self, t: float, pod: Followed) -> None:
+        self._impact.changed(t, pod)
         if pod in self._scene.dns:
             self._lookups.pod_changed(t)
         if pod in self._scene.istiod or pod.sidecar is not SidecarKind.NONE:
@@ -200,6 +208,7 @@ class _Play:
             for pod in self._scene.on.get(number, ()):
                 if pod.leaving and not pod.gone:
                     self._leave(number, pod)
+        self._impact.healed(t)
         self._sidecars.look(t)
 
     def _leave(self, number: int, pod: Followed) -> None:
@@ -231,14 +240,15 @@ class _Play:
     # -- eviction and replacement
     # -----------------------------------------------------------------------------
 
-    def _evict_all(self, t: float, pods: list[Pod], others: int) -> None:
+    def _evict_all(self, t: float, pods: list[Pod], others: list[Pod]) -> None:
         """Evict all Pods of a node whose toleration expires now, spaced by the rate limit of their common client."""
         for pod in pods:
             at = max(t + self._between(*EVICTION_LAG_S), self._evictor.take(EVICTION_CALLS, t))
             self._scene.at(at, self._evict, self._scene.follow(pod))
-        self._trace.others_evicted += others
         if others:
-            self._evictor.take(EVICTION_CALLS * others, t)
+            self._trace.others_evicted += len(others)
+            self._trace.uncounted.append(others)
+            self._evictor.take(EVICTION_CALLS * len(others), t)
 
     def _evict(self, t: float, pod: Followed) -> None:
         at = self._stage.fleet_of.get(pod.node)
@@ -436,6 +446,7 @@ class _Play:
         if pod.there:
             pod.runs = True
             self._sidecars.start(t, pod)
+            self._impact.changed(t, pod)
 
     def _ready(self, t: float, pod: Followed) -> None:
         if pod.ready or not pod.there:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.network.network_model import routes_of
 from chaosext.rehearsal.simulate.node_lifecycle import EXCLUDED_LABEL, CutNodes
+from chaosext.rehearsal.simulate.reach import UNTOUCHED, Epoch, Reach
+from chaosext.rehearsal.simulate.roster import Roster, named
 from chaosext.rehearsal.simulate.scheduler_cache import Board
 from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind, sidecar
 from chaosext.rehearsal.simulate.taints import NO_EXECUTE, stays_s
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from chaosext.cluster.objects import Taint
     from chaosext.rehearsal.simulate.planned_cut import Plan
+    from chaosext.rehearsal.simulate.roster import Unit
     from chaosext.rehearsal.snapshot.world import Node, Pod, World
 
 WATCH_ALL_PODS = 500
@@ -37,13 +40,6 @@ Each renewal is up to 0.4 s late, so that older knowledge is worthless.
 
 HERE_TO_STAY = frozenset({"DaemonSet", "Node"})
 """Owners that bind a Pod to its node: the Pod is not re-created elsewhere."""
-
-
-class Epoch(NamedTuple):
-    """A period with constant reachability in a simulation: whether the cut is on, and how often routes have changed."""
-
-    is_cut: bool
-    route_changes: int
 
 
 class Answers:
@@ -136,11 +132,11 @@ class SimulationInputs:
         return frozenset((pod.namespace, pod.name) for pod in chosen)
 
     @cached_property
-    def evictable(self) -> dict[int, list[tuple[float, list[Pod], int]]]:
-        """Cut node -> (seconds after NoExecute, watched Pods, number of other Pods), soonest first."""
+    def evictable(self) -> dict[int, list[tuple[float, list[Pod], list[Pod]]]]:
+        """Cut node -> (seconds after NoExecute, watched Pods, other Pods), soonest first."""
         return {number: self._evictable(number) for number in self.living}
 
-    def _evictable(self, number: int) -> list[tuple[float, list[Pod], int]]:
+    def _evictable(self, number: int) -> list[tuple[float, list[Pod], list[Pod]]]:
         taints = (NO_EXECUTE, *_no_execute(self.world.nodes[number]))
         after: dict[float, list[Pod]] = defaultdict(list)
         for pod in self.pods_on.get(number, ()):
@@ -156,9 +152,12 @@ class SimulationInputs:
             self._stays[alike] = stays_s(pod.spec.tolerations, taints)
         return self._stays[alike]
 
-    def _split(self, pods: list[Pod]) -> tuple[list[Pod], int]:
+    def _split(self, pods: list[Pod]) -> tuple[list[Pod], list[Pod]]:
+        if self.follows_all:
+            return pods, []
         known = [pod for pod in pods if (pod.namespace, pod.name) in self.watched]
-        return known, len(pods) - len(known)
+        others = [pod for pod in pods if (pod.namespace, pod.name) not in self.watched] if known else pods
+        return known, others
 
     @cached_property
     def fleet(self) -> CutNodes:
@@ -256,12 +255,62 @@ class SimulationInputs:
         workers = tuple(n for n in self.observers if not self.world.nodes[n].control_plane)
         return workers or self.observers
 
+    # -- what users lose -------------------------------------------------------------------------------------
+
+    @cached_property
+    def roster(self) -> Roster:
+        """The workloads and Services, which all cuts of a world share."""
+        rosters, quorums = self.board.rosters, self.plan.quorums
+        if quorums not in rosters:
+            rosters[quorums] = Roster(self.world, quorums)
+        return rosters[quorums]
+
+    @cached_property
+    def reach(self) -> Reach:
+        """Answers about sets of nodes, in the cut and after it."""
+        return Reach(self.kinds, self.answers)
+
+    @cached_property
+    def _reach_before(self) -> Reach:
+        """The same before the cut."""
+        routes = self.routes
+        return Reach(self.kinds, lambda client, host, own, _: own or routes.reaches(client, host))
+
+    def reached_before(self, unit: Unit) -> bool:
+        """Whether all clients reached some of its Pods before the cut, as far as is known."""
+        hosts = unit.hosts(self.board.number)
+        return self._reach_before.all_reach(self.judged, hosts, unit.own_address, UNTOUCHED) is not False
+
+    @cached_property
+    def has_followers(self) -> bool:
+        """Whether clients follow the API in the cut: nodes that are not cut, and run ordinary Pods."""
+        return any(
+            not is_cut and (not node.control_plane or not node.taints)
+            for is_cut, node in zip(self.is_cut, self.world.nodes, strict=True)
+        )
+
+    @cached_property
+    def cut_quorums(self) -> tuple[Unit, ...]:
+        """Quorums with members on cut nodes."""
+        workloads = self.roster.workloads.values()
+        return tuple(unit for unit in workloads if unit.quorum and self.lost_by(unit))
+
+    def lost_by(self, unit: Unit) -> int:
+        """Return the number of its Ready Pods on cut nodes."""
+        return sum(pod.node in self.plan.cut_nodes for pod in unit.standing)
+
+    def counts(self, unit: Unit) -> bool:
+        """Whether each of its Pods on cut nodes is tracked."""
+        if self.follows_all:
+            return True
+        cut, watched = self.plan.cut_nodes, self.watched
+        return all(pod.node not in cut or (pod.namespace, pod.name) in watched for pod in unit.pods)
+
+    # -- names -----------------------------------------------------------------------------------------------
+
     def named(self, namespace: str, owner: str) -> str:
         """Return the workload that users know: a ReplicaSet's Deployment, a bare Pod itself."""
-        known = self.world.workloads.get((namespace, owner))
-        top = known.owner if known and known.owner else owner
-        kind, _, name = top.partition("/")
-        return top if kind == "Pod" else f"{kind}/{namespace}/{name}"
+        return named(self.world, namespace, owner)
 
     @cached_property
     def meshed(self) -> tuple[Pod, ...]:

@@ -85,7 +85,8 @@ class Plan:
     None for never. `cut_at`: the earliest time of the first cut, which comes up to `cut_within_s` later. Set
     it if the leases in the snapshot are fresh enough to show how old they are at the cut, or at least which
     are renewed together. `doubts`: why the real cut may differ from the modelled one; its effects are unknown
-    then.
+    then. `quorums`: workloads that need most of their Pods at every moment, beside StatefulSets of three and
+    more ("Deployment/infra/etcd").
 
     Raises `Refused` for a cut that cannot be simulated.
     """
@@ -97,6 +98,7 @@ class Plan:
     rollback_s: float | None = None
     cut_at: datetime | None = None
     cut_within_s: float = 0.0
+    quorums: frozenset[str] = frozenset()
     doubts: tuple[Doubt, ...] = ()
 
     def __post_init__(self) -> None:

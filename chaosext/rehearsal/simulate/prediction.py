@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from chaosext.model.timeline import Kind
+    from chaosext.rehearsal.simulate.impact import Impact
 
 SCHEMA = "chaosext.rehearsal/v1"
 
@@ -274,7 +275,9 @@ class Prediction:
 
     `mesh` and `workloads` are as in JSON: name -> facts. `method` describes how the simulations were chosen;
     `samples` is the number of random ones, 0 if all combinations were enumerated. `chances`: probability of
-    each verdict; they sum to 1. Missing `simulations` count as unknown in `outcomes`, `chances` and `dns`.
+    each verdict; they sum to 1; `healing`: the same of healing without help, whatever is lost meanwhile. Missing
+    `simulations` count as unknown in `outcomes`, `chances`, `healing` and `dns`. `impact`: what users lose, None if
+    nothing was simulated.
     `routes`: whether it is proven which node reaches which Pods, and by what; `routes_lost`: those that end
     during the cut. `outages`: those of DNS on nodes that are not cut, and on the others after the heal if it
     recovers; the longest first.
@@ -293,11 +296,13 @@ class Prediction:
     method: str
     advice: tuple[Advice, ...] = ()
     chances: Mapping[Forecast, float] = field(default_factory=dict)
+    healing: Mapping[Forecast, float] = field(default_factory=dict)
     samples: int = 0
     simulations: Simulated = Simulated(made=1, wanted=1)
     routes: Proof = field(default_factory=Proof)
     routes_lost: RoutesLost = RoutesLost()
     outages: tuple[DnsOutage, ...] = ()
+    impact: Impact | None = None
 
     @property
     def headline(self) -> str:
@@ -360,6 +365,7 @@ class Prediction:
             },
             "mesh": dict(self.mesh),
             "workloads": dict(self.workloads) if self.simulations.made else None,
+            "impact": self.impact.to_json() if self.impact else None,
             "timeline": [event.to_json() for event in self.timeline],
             "advice": [each.to_json() for each in self.advice],
         }

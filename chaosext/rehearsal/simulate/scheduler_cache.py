@@ -15,6 +15,7 @@ from chaosext.rehearsal.snapshot.world import HOSTNAME, ZONE, LabelSelector, Req
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from chaosext.rehearsal.simulate.roster import Roster
     from chaosext.rehearsal.snapshot.world import Node, Pod, PodSpec, PodTerm, World
 
 
@@ -44,6 +45,8 @@ class Board:
         self.lowest_priority = 0
         """Lowest priority of all groups, at most 0."""
         self._standings: dict[int, NodeStanding] = {}
+        self.rosters: dict[frozenset[str], Roster] = {}
+        """Workloads and Services, by the quorums that a plan names."""
         self._values: dict[str, list[str | None]] = {}
         self._kin: dict[tuple[str, LabelSelector], tuple[PodGroup, ...]] = {}
         self._minding: dict[PodGroup, bool] = {}

@@ -11,14 +11,15 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from chaosext.rehearsal.simulate import kubelet_behaviour
-from chaosext.rehearsal.simulate.inputs import Epoch
 from chaosext.rehearsal.simulate.node_lifecycle import back_within_s, live
+from chaosext.rehearsal.simulate.reach import Epoch
 from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind, sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chaosext.model.timeline import Kind
+    from chaosext.rehearsal.simulate.impact import Loss
     from chaosext.rehearsal.simulate.inputs import SimulationInputs
     from chaosext.rehearsal.simulate.prediction import Dns
     from chaosext.rehearsal.simulate.samples import Draw
@@ -64,6 +65,13 @@ class Trace:
     stuck: Counter[tuple[str, str]] = field(default_factory=Counter)
     others_evicted: int = 0
     routes_lost_s: float = inf
+    losses: dict[str, Loss] = field(default_factory=dict)
+    """Workload or Service -> what it loses."""
+    dark_s: tuple[float, float] = (inf, -inf)
+    """From when until when all cut nodes are lost."""
+    first_lost_s: float = inf
+    uncounted: list[list[WorldPod]] = field(default_factory=list)
+    """Pods that are not tracked, and may be evicted."""
     xds_lost_s: float = inf
     xds_back_s: float = inf
 
@@ -73,7 +81,8 @@ class Followed:
     """A tracked Pod. `serving`: Ready in the API; `runs`: actually running.
 
     `waits_since`: when its sidecar began to wait. `ails`: it was not Ready before the cut, and nothing in the
-    model will make it Ready. `retry_s`, `looked_at_s`: when its controller retries a refused creation, by
+    model will make it Ready. `counted`: whether `ImpactWatch` counts it as Ready, and as running; None: never, as
+    it was Terminating before the cut. `retry_s`, `looked_at_s`: when its controller retries a refused creation, by
     back-off and on a change of another Pod.
     """
 
@@ -87,6 +96,7 @@ class Followed:
     leaving: bool = False
     gone: bool = False
     ails: bool = False
+    counted: tuple[bool, bool] | None = (False, False)
     waits_since: float = inf
     failures: int = 0
     retry_s: float = -inf
@@ -153,6 +163,7 @@ class Scene:
             runs=pod.phase == "Running" and node >= 0,
             leaving=pod.terminating,
             ails=not pod.ready,
+            counted=None if pod.terminating else (pod.ready, pod.ready),
         )
 
     def somebody(self, group: PodGroup, node: int) -> Followed | None:

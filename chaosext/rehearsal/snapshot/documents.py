@@ -44,9 +44,12 @@ class Meta(Document):
         return next((f"{each.kind}/{each.name}" for each in owners), "")
 
 
-class NodeMeta(Meta):
+class NotedMeta(Meta):
     annotations: Strings | None = None
 
+
+QUORUM = "chaosext.io/quorum"
+"""Label or annotation of a workload, or label of its Pods: "true" or "false", whether it needs most of its Pods."""
 
 KWOK = "kwok.x-k8s.io/node"
 """Annotation of a node that KWOK simulates (KWOK, pkg/utils: `kwok.x-k8s.io/node: fake`)."""
@@ -101,7 +104,7 @@ class NodeStatus(Document):
 
 
 class Node(Document):
-    metadata: NodeMeta = field(default_factory=NodeMeta)
+    metadata: NotedMeta = field(default_factory=NotedMeta)
     spec: NodeSpec = field(default_factory=NodeSpec)
     status: NodeStatus = field(default_factory=NodeStatus)
 
@@ -257,7 +260,7 @@ class WorkloadSpec(Document):
 
 
 class Workload(Document):
-    metadata: Meta = field(default_factory=Meta)
+    metadata: NotedMeta = field(default_factory=NotedMeta)
     spec: WorkloadSpec = field(default_factory=WorkloadSpec)
 
 
@@ -266,6 +269,8 @@ class ServiceSpec(Document):
     clusterIP: str = ""
     clusterIPs: list[str] | None = None
     publishNotReadyAddresses: bool = False
+    type: str = "ClusterIP"
+    externalTrafficPolicy: str = "Cluster"
 
 
 class Service(Document):

@@ -2,8 +2,9 @@
 
 Every field that is kept is named here or in documents.py. A snapshot therefore never contains a Secret, an
 environment variable, an image, a command, a header of a hook or probe, a ConfigMap other than Cilium's
-routing settings, or an annotation other than Calico's addresses, flannel's backend and KWOK's mark. The only
-arguments kept are those flags of the control plane that a prediction reads (control_plane_flags.READ_FLAGS).
+routing settings, or an annotation other than Calico's addresses, flannel's backend, KWOK's mark and
+chaosext.io/quorum. The only arguments kept are those flags of the control plane that a prediction reads
+(control_plane_flags.READ_FLAGS).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from chaosext.rehearsal.snapshot.networks.calico import HARMLESS, READ
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
 from chaosext.rehearsal.snapshot.networks.cilium import KEYS as CILIUM_KEYS
 from chaosext.rehearsal.snapshot.networks.flannel import BACKEND
-from chaosext.rehearsal.snapshot.reader import DNS_LABEL, NODE_LEASES, WITH_TIMINGS
+from chaosext.rehearsal.snapshot.reader import DNS_LABEL, NODE_LEASES, WITH_TIMINGS, WORKLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -32,20 +33,24 @@ _CALICO_KINDS = ("BGPPeer", "BGPConfiguration", "IPPool", "FelixConfiguration")
 _LABELS = {
     "Service": frozenset({DNS_LABEL[0]}),
     "Namespace": frozenset({"istio-injection", "istio.io/rev"}),
+    **dict.fromkeys(WORKLOADS, frozenset({doc.QUORUM})),
 }
 """Kind -> the labels to keep. Nodes and Pods keep all labels, as a selector may use any of them."""
 
 _WITH_ALL_LABELS = ("Node", "Pod")
 
-_ANNOTATIONS = (
-    "projectcalico.org/IPv4Address",
-    "projectcalico.org/IPv6Address",
-    "projectcalico.org/RouteReflectorClusterID",
-    BACKEND,
-    doc.KWOK,
-    *NODE_ARGS,
-)
-"""Annotations of a Node to keep; of k3s' and RKE2's arguments, the same flags as of the control plane's."""
+_ANNOTATIONS: Mapping[str, tuple[str, ...]] = {
+    "Node": (
+        "projectcalico.org/IPv4Address",
+        "projectcalico.org/IPv6Address",
+        "projectcalico.org/RouteReflectorClusterID",
+        BACKEND,
+        doc.KWOK,
+        *NODE_ARGS,
+    ),
+    **dict.fromkeys(WORKLOADS, (doc.QUORUM,)),
+}
+"""Kind -> the annotations to keep; of k3s' and RKE2's arguments, the same flags as of the control plane's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +103,12 @@ def least(wanted: ObjectKind, item: Mapping[str, Any]) -> dict[str, Any]:
     if wanted.kind in _CALICO_KINDS:
         return said | _calico(wanted.kind, item)
     kept: dict[str, Any] = msgspec.to_builtins(msgspec.convert(item, doc.KINDS[wanted.kind]))
+    _keep(kept["metadata"], "annotations", _ANNOTATIONS.get(wanted.kind, ()))
     if wanted.kind not in _WITH_ALL_LABELS:
         _keep(kept["metadata"], "labels", _LABELS.get(wanted.kind, ()))
     if wanted.kind == "Pod":
         _complete_pod(kept, item)
     elif wanted.kind == "Node":
-        _keep(kept["metadata"], "annotations", _ANNOTATIONS)
         _keep_timings(kept["metadata"].get("annotations", {}))
     elif wanted.kind == "ConfigMap":
         _keep(kept, "data", CILIUM_KEYS)

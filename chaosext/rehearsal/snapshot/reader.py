@@ -128,6 +128,7 @@ class _World:
             pods=pods,
             workloads=self._workloads(),
             budgets=tuple(map(_budget, self._listed.of("PodDisruptionBudget", doc.Budget))),
+            services=tuple(service for service, _ in services),
             dns=self._dns(services, pods),
             network=self._network(nodes, pods),
             mesh=self._mesh(services, pods),
@@ -442,7 +443,13 @@ def _workload(kind: str, found: doc.Workload) -> Workload:
         replicas=1 if wanted is None else wanted,
         owner=found.metadata.owner,
         pod_management=found.spec.podManagementPolicy,
+        quorum=_quorum(found.metadata),
     )
+
+
+def _quorum(meta: doc.NotedMeta) -> bool | None:
+    said = (meta.labels or {}).get(doc.QUORUM) or (meta.annotations or {}).get(doc.QUORUM)
+    return {"true": True, "false": False}.get(said or "")
 
 
 def _service(found: doc.Service) -> Service:
@@ -453,6 +460,7 @@ def _service(found: doc.Service) -> Service:
         selector=found.spec.selector or {},
         cluster_ips=tuple(ip for ip in ips if ip and ip != "None"),
         publishes_not_ready=found.spec.publishNotReadyAddresses,
+        external=found.spec.type == "LoadBalancer" or found.spec.externalTrafficPolicy == "Local",
     )
 
 

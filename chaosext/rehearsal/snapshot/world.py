@@ -187,7 +187,8 @@ class Pod:
 class Workload:
     """Deployment, ReplicaSet, StatefulSet, DaemonSet, Job. `owner` as in `Pod`.
 
-    `pod_management`: a StatefulSet's OrderedReady or Parallel.
+    `pod_management`: a StatefulSet's OrderedReady or Parallel. `quorum`: whether most of its Pods are needed at every
+    moment, as its label or annotation `chaosext.io/quorum` says; None if it has none.
     """
 
     kind: str
@@ -196,6 +197,7 @@ class Workload:
     replicas: int = 1
     owner: str = ""
     pod_management: str = "OrderedReady"
+    quorum: bool | None = None
 
     @property
     def subject(self) -> str:
@@ -244,13 +246,18 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A Service; it selects the Pods in its namespace that have all labels of `selector` (empty: none)."""
+    """A Service; it selects the Pods in its namespace that have all labels of `selector` (empty: none).
+
+    `external`: a load balancer outside the cluster follows its endpoints, as its type is LoadBalancer or its
+    externalTrafficPolicy Local.
+    """
 
     namespace: str
     name: str
     selector: Labels
     cluster_ips: tuple[str, ...] = ()
     publishes_not_ready: bool = False
+    external: bool = False
 
     @property
     def subject(self) -> str:
@@ -388,6 +395,7 @@ class World:
     pods: tuple[Pod, ...]
     workloads: Mapping[tuple[str, str], Workload] = field(default_factory=dict)
     budgets: tuple[DisruptionBudget, ...] = ()
+    services: tuple[Service, ...] = ()
     dns: Service | None = None
     network: Network = Network()
     mesh: Mesh | None = None

@@ -1,0 +1,356 @@
+"""Merge what each simulation costs users into probabilities; where Pods are too many to be tracked, into bounds."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from functools import cached_property
+from itertools import accumulate
+from math import inf
+from typing import TYPE_CHECKING
+
+from chaosext.rehearsal.simulate.impact import BudgetImpact, Chance, CountRange, Impact, Loss, UnitImpact, Way
+from chaosext.rehearsal.simulate.impact_watch import SETTLED_S
+from chaosext.rehearsal.simulate.inputs import WATCH_ALL_PODS
+from chaosext.rehearsal.simulate.reach import Epoch
+from chaosext.rehearsal.snapshot.disruption_budgets import allowed
+from chaosext.rehearsal.snapshot.node_patterns import selects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from chaosext.rehearsal.simulate.inputs import SimulationInputs
+    from chaosext.rehearsal.simulate.roster import Unit
+    from chaosext.rehearsal.simulate.simulation import Trace
+    from chaosext.rehearsal.simulate.simulations import Weighted
+    from chaosext.rehearsal.snapshot.world import Pod
+
+TOO_MANY = (
+    f"more than {WATCH_ALL_PODS} Pods on cut nodes: of workloads whose Pods may be evicted, "
+    "only bounds are known"
+)
+NO_SERVICES = "the snapshot contains no Services: whether clients lose one is unknown"
+
+
+class ImpactMerge:
+    """The impact of a cut, from its simulations. `missing` is the share of simulations that were not made."""
+
+    def __init__(self, stage: SimulationInputs, plays: Weighted, missing: float) -> None:
+        self._stage, self._plays, self._made = stage, plays, 1.0 - missing
+        self._bounds = _Bounds(stage, plays)
+
+    @cached_property
+    def ways(self) -> tuple[Way, ...]:
+        """What each simulation loses, in order."""
+        return tuple(self._way(trace) for _, trace in self._plays)
+
+    def impact(self) -> Impact:
+        """Return the merged result."""
+        ways: dict[Way, float] = defaultdict(float)
+        for (share, _), way in zip(self._plays, self.ways, strict=True):
+            ways[way] += share * self._made
+        return Impact(
+            units={each.name: each for each in self._units()},
+            budgets=tuple(self._budgets()),
+            pending=self._pending(),
+            ways=ways,
+            unknown=tuple(self._unknown()),
+        )
+
+    # -- one simulation --------------------------------------------------------------------------------------
+
+    def _way(self, trace: Trace) -> Way:
+        bounds, losses = self._bounds, self._counted(trace)
+        services = {name: loss for name, loss in losses.items() if name in self._services}
+        ended = losses if self._lacks_services else services
+        sure = set() if self._lacks_services else {n for n, loss in ended.items() if loss.none_at_end}
+        unsure = {name for name, loss in ended.items() if loss.none_at_end is not False} - sure
+        return Way(
+            quorums=frozenset(name for name, loss in losses.items() if loss.quorum_lost),
+            unsure_quorums=bounds.quorums
+            | {name for name, loss in losses.items() if loss.quorum_lost is None},
+            ended=frozenset(sure),
+            unsure_ended=bounds.ended | unsure,
+            during=bounds.during | {name for name, loss in services.items() if not loss.available},
+            unsure_during=bounds.unsure_during,
+            at_once=frozenset(name for name, loss in losses.items() if loss.at_once),
+            unsure_at_once=bounds.at_once,
+            pending=None if trace.uncounted else trace.pending.total(),
+        )
+
+    def _counted(self, trace: Trace) -> Mapping[str, Loss]:
+        """Return the losses of units whose Pods are all tracked."""
+        return {name: loss for name, loss in trace.losses.items() if name not in self._bounds.units}
+
+    @cached_property
+    def _services(self) -> dict[str, Unit]:
+        return {unit.name: unit for unit in self._stage.roster.services}
+
+    @property
+    def _lacks_services(self) -> bool:
+        return "Service" in self._stage.world.missing
+
+    # -- all simulations -------------------------------------------------------------------------------------
+
+    def _units(self) -> Iterator[UnitImpact]:
+        yield from self._bounds.impacts(self._made)
+        all_units = self._stage.roster.workloads | self._services
+        losses: dict[str, list[tuple[float, Loss]]] = defaultdict(list)
+        for share, trace in self._plays:
+            for name, loss in self._counted(trace).items():
+                losses[name].append((share * self._made, loss))
+        for name, found in losses.items():
+            unit = all_units[name]
+            if _is_hit(unit, found):
+                yield self._unit(unit, found)
+        for unit in self._services.values():
+            if unit.name not in losses and unit.name not in self._bounds.units and self._unreached(unit):
+                yield self._unit(unit, [])
+
+    def _unit(self, unit: Unit, losses: Sequence[tuple[float, Loss]]) -> UnitImpact:
+        rest = max(0.0, self._made - sum(share for share, _ in losses))
+        before = unit.ready
+        calm = [(rest, Loss(before, 0.0, 0.0, before, before))] if rest > 1e-9 or not losses else []
+        found = [*losses, *calm]
+        hit = [(share, loss) for share, loss in losses if loss.available < before]
+        return UnitImpact(
+            name=unit.name,
+            replicas=unit.wanted,
+            before=before,
+            available=_range((share, loss.available) for share, loss in found),
+            running=_range((share, loss.running) for share, loss in found),
+            from_s=_median((loss.from_s, share) for share, loss in hit),
+            for_s=_median((loss.for_s, share) for share, loss in hit),
+            serving=_shares((share, loss.serving) for share, loss in found),
+            quorum=unit.quorum,
+            quorum_lost=_chance((share, loss.quorum_lost) for share, loss in found),
+            at_once=_chance((share, loss.at_once) for share, loss in found),
+            none=_chance((share, before > 0 and not loss.available) for share, loss in found),
+            none_at_end=_chance((share, loss.none_at_end) for share, loss in found),
+            unreached=self._unreached(unit) if unit.service else False,
+            external=unit.external,
+        )
+
+    def _unreached(self, unit: Unit) -> bool | None:
+        """Whether clients on cut nodes, which keep the endpoints from before, reach none of them at some time."""
+        stage = self._stage
+        clients = [number for number in stage.judged if stage.is_cut[number]]
+        hosts = unit.hosts(stage.board.number)
+        if not clients or not hosts or not stage.reached_before(unit):
+            return False
+        are_lost = any(trace.routes_lost_s < float("inf") for _, trace in self._plays)
+        epochs = [Epoch(is_cut=True, route_changes=changes) for changes in range(1 + are_lost)]
+        found = {stage.reach.all_reach(clients, hosts, unit.own_address, epoch) for epoch in epochs}
+        return True if False in found else None if None in found else False
+
+    def _pending(self) -> Mapping[str, float]:
+        found: dict[str, float] = defaultdict(float)
+        for share, trace in self._plays:
+            for key, count in trace.pending.items():
+                found[self._stage.named(*key)] += share * count
+        return found
+
+    def _budgets(self) -> Iterator[BudgetImpact]:
+        """Yield the PodDisruptionBudgets of which more Pods are evicted than they allow."""
+        evicted = self._evicted()
+        spaces = {namespace for namespace, _ in evicted}
+        for budget in self._stage.world.budgets:
+            if budget.namespace not in spaces:
+                continue
+            rows = [
+                (row, pods)
+                for row, pods in self._stage.roster.rows(budget.namespace)
+                if selects(budget.selector, pods[0].spec.labels)
+            ]
+            count = sum(evicted.get(key, 0.0) for key in {row[:2] for row, _ in rows})
+            try:
+                allows = max(0, allowed(budget, [pod for _, pods in rows for pod in pods]))
+            except ValueError:
+                continue
+            if count > allows:
+                name = f"PodDisruptionBudget/{budget.namespace}/{budget.name}"
+                yield BudgetImpact(name=name, allowed=allows, evicted=count)
+
+    def _evicted(self) -> Mapping[tuple[str, str], float]:
+        """Return (namespace, owner) -> Pods evicted on average; of those that are not tracked, at most."""
+        found: dict[tuple[str, str], float] = defaultdict(float)
+        for share, trace in self._plays:
+            for key, count in trace.evicted.items():
+                found[key] += share * count
+        for share, pods in self._bounds.uncounted.values():
+            for pod in pods:
+                found[pod.namespace, pod.owner or pod.subject] += share
+        return found
+
+    def _unknown(self) -> Iterator[str]:
+        stage = self._stage
+        if not stage.routes.proof.holds:
+            yield stage.routes.proof.why_not
+        if self._lacks_services:
+            yield NO_SERVICES
+        if self._bounds.uncounted:
+            yield TOO_MANY
+        for unit in stage.roster.workloads.values():
+            if unit.is_broken_quorum:
+                yield f"{unit.name} had no majority of its {unit.wanted} Pods before the cut"
+
+
+class _Bounds:
+    """What is known of units with Pods that are not tracked individually. Empty if all are tracked.
+
+    Before it is evicted, a Pod on a cut node is not available from when its node is lost until it returns; this
+    is exact. An evicted Pod is gone at the heal, and where its replacement runs is unknown.
+    """
+
+    def __init__(self, stage: SimulationInputs, plays: Weighted) -> None:
+        self._stage, self._plays = stage, plays
+        self.uncounted: dict[int, tuple[float, list[Pod]]] = {}
+        for share, trace in plays:
+            for pods in trace.uncounted:
+                before, _ = self.uncounted.get(id(pods), (0.0, pods))
+                self.uncounted[id(pods)] = before + share, pods
+
+    @cached_property
+    def units(self) -> Mapping[str, tuple[Unit, int]]:
+        """Unit -> its Ready Pods on cut nodes."""
+        stage = self._stage
+        if stage.follows_all:
+            return {}
+        everything = (*stage.roster.workloads.values(), *stage.roster.services)
+        found = ((unit, stage.lost_by(unit)) for unit in everything if not stage.counts(unit))
+        return {unit.name: (unit, lost) for unit, lost in found if unit.ready}
+
+    @cached_property
+    def _evictable(self) -> Counter[str]:
+        """Unit -> Pods that are evicted in any simulation."""
+        of = self._stage.roster.of_pod
+        return Counter(unit.name for _, pods in self.uncounted.values() for pod in pods for unit in of(pod))
+
+    def _left(self, unit: Unit) -> int:
+        """Return the Pods that certainly keep running."""
+        return max(0, unit.ready - self._evictable[unit.name])
+
+    @cached_property
+    def quorums(self) -> frozenset[str]:
+        """Quorums that may be lost."""
+        found = (unit for unit, _ in self.units.values() if unit.quorum)
+        return frozenset(
+            unit.name for unit in found if self._left(unit) < unit.quorum or self._is_split(unit)
+        )
+
+    def _is_split(self, unit: Unit) -> bool:
+        """Whether a simulation saw that members which all run may not reach each other."""
+        return any(
+            name == unit.name and loss.quorum_lost is not False
+            for _, trace in self._plays
+            for name, loss in trace.losses.items()
+        )
+
+    @cached_property
+    def ended(self) -> frozenset[str]:
+        """Services that may have no endpoints at the end; without Services in the snapshot, workloads."""
+        lacks = "Service" in self._stage.world.missing
+        plan = self._stage.plan
+        is_settled = plan.horizon_s >= plan.cut_for_s + SETTLED_S
+        return frozenset(
+            unit.name
+            for unit, lost in self.units.values()
+            if (unit.service or lacks) and not (self._left(unit) if is_settled else unit.ready - lost)
+        )
+
+    @cached_property
+    def at_once(self) -> frozenset[str]:
+        return frozenset(
+            unit.name for unit, _ in self.units.values() if unit.ready > 1 and not self._left(unit)
+        )
+
+    @cached_property
+    def _dark(self) -> tuple[tuple[float, float], ...]:
+        """From when until when all cut nodes are lost, in each simulation; empty if in some they never are."""
+        found = tuple(trace.dark_s for _, trace in self._plays)
+        return found if found and all(since < until for since, until in found) else ()
+
+    @cached_property
+    def _emptied(self) -> frozenset[str]:
+        """Services with all of their Ready Pods on cut nodes."""
+        return frozenset(
+            unit.name for unit, lost in self.units.values() if unit.service and lost == unit.ready
+        )
+
+    @property
+    def during(self) -> frozenset[str]:
+        return self._emptied if self._dark else frozenset()
+
+    @property
+    def unsure_during(self) -> frozenset[str]:
+        is_calm = all(since == inf for since in self._first_losses())
+        return frozenset() if self._dark or is_calm else self._emptied
+
+    def _first_losses(self) -> Iterable[float]:
+        return (trace.first_lost_s for _, trace in self._plays)
+
+    def impacts(self, made: float) -> Iterator[UnitImpact]:
+        """Yield the units that lose Pods; `made` is the share of simulations that were made."""
+        if all(since == inf for since in self._first_losses()):
+            return
+        since_s = sorted(since for since, _ in self._dark)
+        lasts_s = sorted(until - since for since, until in self._dark)
+        for unit, lost in self.units.values():
+            if lost:
+                yield self._impact(unit, lost, made, since_s, lasts_s)
+
+    def _impact(
+        self, unit: Unit, lost: int, made: float, since_s: Sequence[float], lasts_s: Sequence[float]
+    ) -> UnitImpact:
+        low, left = unit.ready - lost, self._left(unit)
+        is_dark = bool(since_s)
+        return UnitImpact(
+            name=unit.name,
+            replicas=unit.wanted,
+            before=unit.ready,
+            available=CountRange(low, low, low) if is_dark else None,
+            running=CountRange(left, left, left) if left == unit.ready else None,
+            from_s=since_s[len(since_s) // 2] if is_dark else None,
+            for_s=lasts_s[len(lasts_s) // 2] if is_dark else None,
+            serving={low: made} if is_dark else {},
+            quorum=unit.quorum,
+            quorum_lost=Chance(unknown=made * (unit.name in self.quorums)),
+            at_once=Chance(unknown=made * (unit.name in self.at_once)),
+            none=Chance(made * (not low)) if is_dark else Chance(unknown=made),
+            none_at_end=Chance(unknown=made * (unit.name in self.ended)),
+            unreached=False,
+            external=unit.external,
+        )
+
+
+def _is_hit(unit: Unit, losses: Iterable[tuple[float, Loss]]) -> bool:
+    return any(
+        min(loss.available, loss.running) < unit.ready or loss.quorum_lost is not False for _, loss in losses
+    )
+
+
+def _range(counts: Iterable[tuple[float, int]]) -> CountRange:
+    shares = _shares(counts)
+    typical = max(sorted(shares), key=shares.__getitem__)
+    return CountRange(typical, min(shares), max(shares))
+
+
+def _shares(counts: Iterable[tuple[float, int]]) -> dict[int, float]:
+    found: dict[int, float] = defaultdict(float)
+    for share, count in counts:
+        found[count] += share
+    return dict(sorted(found.items()))
+
+
+def _median(times: Iterable[tuple[float, float]]) -> float | None:
+    """Return the weighted median of (time, weight); None if there is none."""
+    ordered = sorted(times)
+    sums = list(accumulate(weight for _, weight in ordered))
+    return next((t for (t, _), upto in zip(ordered, sums, strict=True) if upto * 2 >= sums[-1]), None)
+
+
+def _chance(answers: Iterable[tuple[float, bool | None]]) -> Chance:
+    likely = unknown = 0.0
+    for share, answer in answers:
+        likely += share * (answer is True)
+        unknown += share * (answer is None)
+    return Chance(min(1.0, likely), min(1.0, unknown))
