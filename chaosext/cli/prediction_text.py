@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.timeline import Kind
+from chaosext.rehearsal.predict.impact_lines import impact_lines
 from chaosext.rehearsal.simulate.prediction import NO_EFFECT, NO_TIME
 from chaosext.report.units import names
 
@@ -27,6 +28,7 @@ USUAL = 0.5
 def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]:
     """Yield the whole prediction; with `whole` a line for each event and each node."""
     yield from headline(found)
+    yield from _block("impact", impact_lines(found.impact))
     yield from _block("routes are not proven", map(str, found.routes.doubts))
     yield from _block("assumed", found.assumptions)
     yield from _block("events", timeline_lines(found.timeline, whole=whole))
@@ -79,6 +81,7 @@ BRIEFLY = (
 def brief_lines(found: Prediction) -> Iterator[str]:
     """Yield the prediction before a run: the outcome and its milestones."""
     yield from headline(found)
+    yield from (f"  {line}" for line in impact_lines(found.impact))
     told = [event for event in found.timeline if event.kind in BRIEFLY and event.probability >= USUAL]
     yield from (f"  {line}" for line in timeline_lines(told))
 

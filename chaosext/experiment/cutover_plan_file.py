@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ from chaosext.experiment.known_unhealthy_entries import (
     read_entries,
     require_in_force,
 )
-from chaosext.gate.cutover_plan import AFTERWARDS_S, DNS_OUTAGE_S, Acceptance, Cutover, Selection
+from chaosext.gate.cutover_plan import AFTERWARDS_S, DNS_OUTAGE_S, Acceptance, Cutover, Protected, Selection
 from chaosext.gate.decision import REHEARSED, WAIVABLE
 from chaosext.gate.snapshot_checks import PROVEN, REMARKS
 from chaosext.model.errors import Refused, did_you_mean
@@ -26,6 +27,7 @@ from chaosext.rehearsal.simulate.planned_cut import MAX_HORIZON_S, MOST_CUTS, Fl
 from chaosext.rehearsal.simulate.prediction import Dns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LONGEST_S = (MAX_HORIZON_S - AFTERWARDS_S) / 2
@@ -64,6 +66,27 @@ def _clock(value: object) -> datetime:
 Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0, le=LONGEST_S)]
 Text = Annotated[str, BeforeValidator(_word), Field(min_length=1, max_length=300)]
 Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+def _name(*kinds: str) -> Callable[[object], object]:
+    """Return a reader of names of these forms, such as Service/shop/web."""
+
+    def read(value: object) -> object:
+        if isinstance(value, str) and any(re.fullmatch(_FORMS[kind], value) for kind in kinds):
+            return value
+        raise ValueError(f"{value!r} is not a name here; write e.g. {' or '.join(kinds)}")
+
+    return read
+
+
+_FORMS = {
+    "Deployment/shop/cart": r"(?!Service/)[A-Z][A-Za-z]*/[^/\s]+/[^/\s]+",
+    "Service/shop/web": r"Service/[^/\s]+/[^/\s]+",
+    "namespace/payments": r"namespace/[^/\s]+",
+}
+WorkloadName = Annotated[str, BeforeValidator(_name("Deployment/shop/cart"))]
+ServiceName = Annotated[str, BeforeValidator(_name("Service/shop/web"))]
+ProtectedName = Annotated[str, BeforeValidator(_name(*_FORMS))]
 
 
 class _Part(BaseModel):
@@ -139,6 +162,38 @@ class When(_Part):
     timezone: Text | None = None
 
 
+def _tolerated(value: object) -> object:
+    """Return a number, or the names in a list as a set."""
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return frozenset(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{value!r} is neither a number nor a list of Services such as Service/shop/web")
+    return value
+
+
+Count = Annotated[int, Field(strict=True, ge=0)]
+Tolerance = Annotated[frozenset[ServiceName] | Count, BeforeValidator(_tolerated)]
+
+
+class ServicesWithoutEndpoints(_Part):
+    """Which Services may have no endpoints, or how many."""
+
+    at_end: Tolerance = 0
+    during_cut: Tolerance | None = None
+
+
+class ProtectedEntry(_Part):
+    """What must keep Pods throughout."""
+
+    name: ProtectedName
+    at_least: Annotated[int, Field(strict=True, ge=1)] = 1
+
+
+def _entry(value: object) -> object:
+    """Accept a name alone."""
+    return {"name": value} if isinstance(value, str) else value
+
+
 class Accept(_Part):
     """Which effects are acceptable."""
 
@@ -147,13 +202,20 @@ class Accept(_Part):
     self_heals: Annotated[bool, Field(strict=True)] = True
     pods_reachable: Annotated[bool, Field(strict=True)] = True
     dns_outage: Annotated[float, BeforeValidator(_duration), Field(ge=0, le=LONGEST_S)] | None = DNS_OUTAGE_S
-    evicted_pods_at_most: Annotated[int, Field(strict=True, ge=0)] | None = None
+    evicted_pods_at_most: Count | None = None
+    quorum_lost: Annotated[bool, Field(strict=True)] = False
+    services_without_endpoints: ServicesWithoutEndpoints = ServicesWithoutEndpoints()
+    all_at_once: Annotated[bool, Field(strict=True)] = True
+    pending_pods_at_most: Count | None = 0
     probability_at_least: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.99
 
     @model_validator(mode="after")
     def _fits(self) -> Accept:
         if self.self_heals and self.dns_after_heal != "resolvable":
             raise ValueError("dns_after_heal: partial is not a recovery; set self_heals: false, too")
+        if self.self_heals and self.services_without_endpoints.at_end:
+            said = "services_without_endpoints.at_end: a Service without endpoints has not recovered"
+            raise ValueError(f"{said}; set self_heals: false, too")
         return self
 
 
@@ -199,6 +261,10 @@ class CutoverFile(_Part):
     rollback: Rollback | None = None
     namespaces: Texts | None = None
     accept: Accept = Accept()
+    protect: (
+        Annotated[tuple[Annotated[ProtectedEntry, BeforeValidator(_entry)], ...], Field(min_length=1)] | None
+    ) = None
+    quorums: Annotated[tuple[WorkloadName, ...], Field(min_length=1)] | None = None
     waive: dict[str, Text] = Field(default_factory=dict)
     known_unhealthy: KnownEntries = ()
     require: tuple[str, ...] = ()
@@ -270,7 +336,8 @@ def _cutover(read: CutoverFile) -> Cutover:
         grace_s=read.expect.grace,
         toleration_s=read.expect.toleration,
         namespaces=read.namespaces or (),
-        accept=_accepted(read.accept),
+        accept=_accepted(read.accept, read.protect or ()),
+        quorums=read.quorums or (),
         waived=read.waive,
         known=tuple(entry.value for entry in read.known_unhealthy),
         required=read.require,
@@ -278,7 +345,7 @@ def _cutover(read: CutoverFile) -> Cutover:
     )
 
 
-def _accepted(read: Accept) -> Acceptance:
+def _accepted(read: Accept, protect: tuple[ProtectedEntry, ...]) -> Acceptance:
     return Acceptance(
         dns_after_heal=Dns(read.dns_after_heal),
         dns_during_cut=Dns(read.dns_during_cut) if read.dns_during_cut else None,
@@ -286,6 +353,12 @@ def _accepted(read: Accept) -> Acceptance:
         pods_reachable=read.pods_reachable,
         dns_outage_s=read.dns_outage,
         evicted_pods=read.evicted_pods_at_most,
+        quorum_lost=read.quorum_lost,
+        services_at_end=read.services_without_endpoints.at_end,
+        services_during_cut=read.services_without_endpoints.during_cut,
+        all_at_once=read.all_at_once,
+        pending_pods=read.pending_pods_at_most,
+        protect=tuple(Protected(name=each.name, at_least=each.at_least) for each in protect),
         probability=read.probability_at_least,
     )
 

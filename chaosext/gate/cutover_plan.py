@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from chaosext.rehearsal.network.declared_network import SaidNetwork
 from chaosext.rehearsal.simulate.planned_cut import Flap, Plan
@@ -40,6 +40,27 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Protected:
+    """A workload, a Service, or all workloads of a namespace, with the Pods that clients must always have.
+
+    `name`: "Deployment/shop/cart", "Service/shop/web" or "namespace/payments".
+    """
+
+    name: str
+    at_least: int = 1
+
+    def covers(self, unit: str) -> bool:
+        """Whether it names this workload or Service."""
+        kind, _, rest = unit.partition("/")
+        space = rest.partition("/")[0]
+        return unit == self.name or (kind != "Service" and f"namespace/{space}" == self.name)
+
+
+Tolerated: TypeAlias = "int | frozenset[str]"
+"""A number of objects, or the names of those that may be hit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
     """Conditions that must hold with at least `probability`.
 
@@ -47,6 +68,13 @@ class Acceptance:
     sidecars and Pods must recover without help. `pods_reachable`: nodes that the cut leaves together must keep
     reaching each other's Pods. `dns_outage_s`: maximum time without DNS on a node that is not cut, or after a
     heal, None for any. `evicted_pods`: maximum on average, None for any number.
+
+    - `quorum_lost`: whether a quorum may be lost.
+    - `services_at_end`, `services_during_cut`: Services that may have no endpoints at the end, and in the cut
+      for clients that follow the API; None for any.
+    - `all_at_once`: whether all Pods of a workload may stop together at the heal; a remark then.
+    - `pending_pods`: maximum of Pods that fit on no node at the end, None for any number.
+    - `protect`: what must keep Pods throughout.
     """
 
     dns_after_heal: Dns = Dns.RESOLVABLE
@@ -55,6 +83,12 @@ class Acceptance:
     pods_reachable: bool = True
     dns_outage_s: float | None = DNS_OUTAGE_S
     evicted_pods: int | None = None
+    quorum_lost: bool = False
+    services_at_end: Tolerated = 0
+    services_during_cut: Tolerated | None = None
+    all_at_once: bool = True
+    pending_pods: int | None = 0
+    protect: tuple[Protected, ...] = ()
     probability: float = 0.99
 
 
@@ -71,6 +105,7 @@ class Cutover:
     - `known`: objects known to be unhealthy, which are ignored while they are no worse.
     - `required`: remarks that count.
     - `network`: what the plan says about the network where the cluster cannot tell.
+    - `quorums`: workloads that need most of their Pods at every moment, beside those that the world shows.
     """
 
     title: str
@@ -93,6 +128,7 @@ class Cutover:
     known: tuple[KnownUnhealthy, ...] = ()
     required: tuple[str, ...] = ()
     network: SaidNetwork = field(default_factory=SaidNetwork)
+    quorums: tuple[str, ...] = ()
 
     @property
     def durations_s(self) -> tuple[float, ...]:
@@ -104,4 +140,11 @@ class Cutover:
         periods = self.flap.periods if self.flap else ((0.0, cut_for_s),)
         rollback_s = None if self.rollback_s is None else cut_for_s + self.rollback_s
         horizon_s = (rollback_s or cut_for_s) + AFTERWARDS_S
-        return Plan(cut_nodes=nodes, periods=periods, horizon_s=horizon_s, rollback_s=rollback_s)
+        return Plan(
+            cut_nodes=nodes,
+            periods=periods,
+            horizon_s=horizon_s,
+            rollback_s=rollback_s,
+            quorums=frozenset(self.quorums),
+            protected=frozenset(each.name for each in self.accept.protect),
+        )

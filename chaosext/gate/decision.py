@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from chaosext.gate.losses import ALL_AT_ONCE, LOSSES
 from chaosext.gate.rehearsed import (
     DNS_AFTER_HEAL,
     DNS_DURING_CUT,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from chaosext.model.findings import Finding
 
 WAIVABLE = (*MUST, *REMARKS)
-REHEARSED = (DNS_AFTER_HEAL, SELF_HEALS, PODS_REACHABLE, DNS_OUTAGE, DNS_DURING_CUT, EVICTED_PODS)
+REHEARSED = (DNS_AFTER_HEAL, SELF_HEALS, PODS_REACHABLE, DNS_OUTAGE, DNS_DURING_CUT, EVICTED_PODS, *LOSSES)
 """Checks of the predicted cut; the plan's `accept` sets what is acceptable."""
 
 
@@ -73,6 +74,8 @@ def weighed(finding: Finding, cutover: Cutover, cut_for_s: float | None = None) 
     """Weigh a finding by the plan. A waiver applies only to a finding that counts and is not healthy."""
     waiver = cutover.waived.get(finding.check, "")
     counts = finding.check in (*PROVEN, *MUST, *REHEARSED, *cutover.required)
+    if finding.check == ALL_AT_ONCE and cutover.accept.all_at_once:
+        counts = False
     weight = Weight.COUNTS if counts else Weight.REMARK
     if waiver and counts and finding.status is not Status.HEALTHY:
         weight = Weight.WAIVED

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.checks.check_names import NODES, XDS
 from chaosext.gate.decision import Decision, Weighed, decide, weighed
+from chaosext.gate.named_objects import require_named
 from chaosext.gate.node_selection import nodes_of
 from chaosext.gate.rehearsed import Rehearsed, rehearsed
 from chaosext.gate.snapshot_checks import findings
@@ -63,6 +64,7 @@ def judge(
     """
     world = declared(world, cutover.network, "network.fabric_hears")
     nodes = nodes_of(world, cutover.selection)
+    require_named(world, cutover)
     asked = {each.check: each for each in findings(world, cutover, nodes)} | _of(world, live or {})
     known = Known(entries=cutover.known, dead=_dead(world, cutover))
     asked = {name: known.excuse(finding, otherwise=Status.HEALTHY) for name, finding in asked.items()}

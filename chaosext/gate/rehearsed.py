@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from chaosext.gate.likelihood import MOST_PLAYS, few, likely, needed_plays
+from chaosext.gate.losses import ALL_AT_ONCE, lost
 from chaosext.model.findings import Finding, Status
 from chaosext.rehearsal.predict.predict import Rehearsal
 from chaosext.rehearsal.predict.recommendations import chance_of
@@ -30,16 +31,8 @@ DNS_OUTAGE = "dns_outage"
 EVICTED_PODS = "evicted_pods"
 PODS_REACHABLE = "pods_reachable"
 
-MOST_PLAYS = 5000
-"""Maximum of random simulations: a probability that needs more is unknown."""
-
-CONFIDENCE_Z = 1.645
-"""95% quantile of the standard normal distribution."""
-
 FEW, FAR = 30, 0.1
 """This many simulations identify a result at least this far from acceptable."""
-
-ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,24 +47,6 @@ class Rehearsed:
     flap: Flap | None
     prediction: Prediction
     findings: tuple[Finding, ...]
-
-
-def needed_plays(probability: float) -> int:
-    """Return how many random simulations without a failure prove this probability."""
-    if probability >= 1:
-        return MOST_PLAYS + 1
-    return math.ceil(CONFIDENCE_Z**2 * probability / (1 - probability) - ROUNDING)
-
-
-def lower_bound(share: float, plays: int) -> float:
-    """Return the 95% lower confidence bound of a probability, given its `share` of `plays` simulations.
-
-    Source: Wilson's interval, one-sided (E. B. Wilson, 1927).
-    """
-    z = CONFIDENCE_Z
-    middle = share + z**2 / (2 * plays)
-    spread = z * math.sqrt(share * (1 - share) / plays + z**2 / (4 * plays**2))
-    return (middle - spread) / (1 + z**2 / plays)
 
 
 def rehearsed(
@@ -122,8 +97,8 @@ def _needs_more(found: Prediction, accept: Acceptance) -> bool:
     if not found.simulations.is_whole:
         return False
     exact = replace(found, samples=0)
-    return _all_are(compared(exact, accept), Status.HEALTHY) and not _all_are(
-        compared(found, accept), Status.HEALTHY
+    return _all_are(counting(exact, accept), Status.HEALTHY) and not _all_are(
+        counting(found, accept), Status.HEALTHY
     )
 
 
@@ -143,15 +118,20 @@ def is_hopeless(
 
 def falls_short(found: Prediction, accept: Acceptance) -> bool:
     """Whether any condition of the plan is not met."""
-    return any(finding.status is Status.UNHEALTHY for finding in compared(found, accept))
+    return any(finding.status is Status.UNHEALTHY for finding in counting(found, accept))
+
+
+def counting(found: Prediction, accept: Acceptance) -> Iterator[Finding]:
+    """Yield the findings that count, without the remark."""
+    return (each for each in compared(found, accept) if each.check != ALL_AT_ONCE or not accept.all_at_once)
 
 
 def compared(found: Prediction, accept: Acceptance) -> Iterator[Finding]:
     """Yield a finding for each condition of the plan."""
-    yield _likely(DNS_AFTER_HEAL, found, accept, *_dns_chances(found, accept.dns_after_heal))
+    yield likely(DNS_AFTER_HEAL, found, accept, *_dns_chances(found, accept.dns_after_heal))
     if accept.self_heals:
-        passes, unknown = (found.chances.get(each, 0.0) for each in (Forecast.PASSED, Forecast.UNKNOWN))
-        yield _likely(SELF_HEALS, found, accept, passes, unknown, "the cluster heals by itself")
+        passes, unknown = (found.healing.get(each, 0.0) for each in (Forecast.PASSED, Forecast.UNKNOWN))
+        yield likely(SELF_HEALS, found, accept, passes, unknown, "the cluster heals by itself")
     if accept.pods_reachable:
         yield _reachable(found, accept)
     if accept.dns_outage_s is not None:
@@ -159,11 +139,12 @@ def compared(found: Prediction, accept: Acceptance) -> Iterator[Finding]:
             found.dns.outage.dead_within(accept.dns_outage_s) if found.dns.outage else (0.0, 1.0)
         )
         what = f"at most {accept.dns_outage_s:g} s without DNS on nodes that are not cut, and after a heal,"
-        yield _likely(DNS_OUTAGE, found, accept, within, unknown, what)
+        yield likely(DNS_OUTAGE, found, accept, within, unknown, what)
     if accept.dns_during_cut is not None:
         yield _during(found, accept.dns_during_cut)
     if accept.evicted_pods is not None:
         yield _evicted(found, accept.evicted_pods)
+    yield from lost(found, accept)
 
 
 def _reachable(found: Prediction, accept: Acceptance) -> Finding:
@@ -171,7 +152,7 @@ def _reachable(found: Prediction, accept: Acceptance) -> Finding:
     lost, what = found.routes_lost, "Pods stay reachable between nodes that the cut leaves together,"
     if not found.routes.holds:
         return Finding(check=PODS_REACHABLE, status=Status.UNKNOWN, summary=found.routes.why_not)
-    finding = _likely(PODS_REACHABLE, found, accept, 1 - lost.probability, 0.0, what)
+    finding = likely(PODS_REACHABLE, found, accept, 1 - lost.probability, 0.0, what)
     if not lost.probability:
         return finding
     when = f"{lost.earliest_s:.0f} to {lost.latest_s:.0f} s after the cut, until the network is back"
@@ -189,29 +170,13 @@ def _as_good_as(at_worst: Dns) -> Iterable[Dns]:
     return (Dns.RESOLVABLE,) if at_worst is Dns.RESOLVABLE else (Dns.RESOLVABLE, Dns.PARTIAL)
 
 
-def _likely(
-    check: str, found: Prediction, accept: Acceptance, chance: float, unknown: float, what: str
-) -> Finding:
-    """Return healthy if the condition is likely enough and enough simulations prove it."""
-    said = f"{what} in {percent(chance)}, wanted {percent(accept.probability)}"
-    if chance + unknown < accept.probability - ROUNDING:
-        return Finding(check=check, status=Status.UNHEALTHY, summary=said)
-    if chance < accept.probability - ROUNDING or not found.simulations.made:
-        why = f"unknown in {percent(unknown)}" if found.simulations.is_whole else _few(found)
-        return Finding(check=check, status=Status.UNKNOWN, summary=f"{said}; {why}")
-    if found.samples and lower_bound(chance, found.samples) < accept.probability - ROUNDING:
-        said = f"{said}, which {found.samples} random simulations cannot show"
-        return Finding(check=check, status=Status.UNKNOWN, summary=said)
-    return Finding(check=check, status=Status.HEALTHY, summary=said)
-
-
 def _during(found: Prediction, at_worst: Dns) -> Finding:
     state = found.dns.during_cut
     good = dns_lookups.SEVERITY.index(state) <= dns_lookups.SEVERITY.index(at_worst)
     status = Status.UNKNOWN if state is Dns.UNKNOWN else Status.HEALTHY if good else Status.UNHEALTHY
     said = f"DNS {state.value} during the cut, wanted {at_worst.value}"
     if not found.simulations.is_whole and status is Status.HEALTHY:
-        status, said = Status.UNKNOWN, f"{said}; {_few(found)}"
+        status, said = Status.UNKNOWN, f"{said}; {few(found)}"
     return Finding(check=DNS_DURING_CUT, status=status, summary=said)
 
 
@@ -220,18 +185,5 @@ def _evicted(found: Prediction, at_most: int) -> Finding:
     status = Status.HEALTHY if evicted <= at_most else Status.UNHEALTHY
     said = f"{evicted:.1f} Pods evicted on average, wanted at most {at_most}"
     if not found.simulations.is_whole:
-        status, said = Status.UNKNOWN, f"{said}; {_few(found)}"
+        status, said = Status.UNKNOWN, f"{said}; {few(found)}"
     return Finding(check=EVICTED_PODS, status=status, summary=said)
-
-
-def _few(found: Prediction) -> str:
-    return f"only {found.simulations.made} of {found.simulations.wanted} simulations were completed in time"
-
-
-def percent(share: float) -> str:
-    """Format a probability; 100% and 0% only for a certain one, else `>99.9%` or `<0.1%`."""
-    if 0 < share < 0.001:
-        return "<0.1%"
-    if 0.999 < share < 1 - ROUNDING:
-        return ">99.9%"
-    return f"{round(100 * share, 1):g}%"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from chaosext.gate.cutover_plan import Cutover, Selection
+    from chaosext.gate.cutover_plan import Cutover, Selection, Tolerated
     from chaosext.gate.decision import Decision, Weighed
     from chaosext.gate.judge import Judgement
     from chaosext.gate.rehearsed import Rehearsed
@@ -154,8 +154,17 @@ def _cutover(cutover: Cutover, nodes: frozenset[str]) -> dict[str, Any]:
             "pods_reachable": accept.pods_reachable,
             "dns_outage_at_most_s": accept.dns_outage_s,
             "evicted_pods_at_most": accept.evicted_pods,
+            "quorum_lost": accept.quorum_lost,
+            "services_without_endpoints": {
+                "at_end": _tolerated(accept.services_at_end),
+                "during_cut": _tolerated(accept.services_during_cut),
+            },
+            "all_at_once": accept.all_at_once,
+            "pending_pods_at_most": accept.pending_pods,
             "probability_at_least": accept.probability,
         },
+        "protect": [{"name": each.name, "at_least": each.at_least} for each in accept.protect],
+        "quorums": list(cutover.quorums),
         "waived": dict(cutover.waived),
         "known_unhealthy": [entry.to_json() for entry in cutover.known],
         "required": list(cutover.required),
@@ -164,6 +173,10 @@ def _cutover(cutover: Cutover, nodes: frozenset[str]) -> dict[str, Any]:
 
 def _flap(flap: Flap | None) -> dict[str, Any] | None:
     return {"on_s": flap.on_s, "off_s": flap.off_s, "times": flap.times} if flap else None
+
+
+def _tolerated(value: Tolerated | None) -> int | list[str] | None:
+    return sorted(value) if isinstance(value, frozenset) else value
 
 
 def _selection(selection: Selection) -> dict[str, Any]:
@@ -205,6 +218,7 @@ def _rehearsed(each: Rehearsed) -> dict[str, Any]:
         "outcomes": [outcome.to_json() for outcome in found.outcomes],
         "dns": {**found.dns.to_json(), "outages": [outage.to_json() for outage in found.outages]},
         "workloads": dict(found.workloads) if found.simulations.made else None,
+        "impact": found.impact.to_json() if found.impact else None,
         "method": found.method,
         "simulations": {"made": found.simulations.made, "wanted": found.simulations.wanted},
         "routes": found.routes.to_json(),

@@ -215,9 +215,22 @@ class _Bounds:
         stage = self._stage
         if stage.follows_all:
             return {}
-        everything = (*stage.roster.workloads.values(), *stage.roster.services)
-        found = ((unit, stage.lost_by(unit)) for unit in everything if not stage.counts(unit))
+        found = ((unit, stage.lost_by(unit)) for unit in self._asked if not stage.counts(unit))
         return {unit.name: (unit, lost) for unit, lost in found if unit.ready}
+
+    @property
+    def _asked(self) -> Iterator[Unit]:
+        """Yield the Services, the quorums, and the workloads that may lose all Pods or that the plan protects.
+
+        All others are left out, as they may be thousands.
+        """
+        roster, evictable, protected = self._stage.roster, self._evictable, self._stage.plan.protected
+        yield from roster.services
+        for unit in roster.workloads.values():
+            emptied = evictable.get(unit.name, 0) >= unit.ready
+            is_protected = unit.name in protected or f"namespace/{unit.name.split('/')[1]}" in protected
+            if emptied or unit.quorum or is_protected:
+                yield unit
 
     @cached_property
     def _evictable(self) -> Counter[str]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
+from chaosext.rehearsal.predict.impact_lines import impact_lines
 from chaosext.rehearsal.snapshot.node_patterns import behind
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def outlook(found: Prediction, world: World, cut: frozenset[str]) -> tuple[str, 
     return (
         f"rehearsal: {found.headline} ({found.method})",
         *_zones(found),
+        *impact_lines(found.impact),
         *_kube_dns(found, world, cut),
         f"DNS during the cut: {found.dns.during_cut.value}",
         *(

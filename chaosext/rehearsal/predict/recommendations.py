@@ -24,9 +24,9 @@ SAMPLES = 30
 FEWER_FROM_NODES, FEW_SAMPLES = 1000, 3
 """From this number of nodes, one simulation takes long, so that this number must do."""
 
-Score = tuple[bool, float, float, float]
+Score = tuple[bool, float, float, float, float]
 """Whether it passes; minus the probability that routes are lost; that of resolvable minus dead DNS after the heal;
-minus the stuck and pending Pods."""
+minus that of a lost quorum or of a Service without endpoints at the end; minus the stuck and pending Pods."""
 
 LEAST = 0.05
 """A difference in probability that may be random."""
@@ -86,7 +86,18 @@ def score(found: Prediction) -> Score:
         found.verdict is Forecast.PASSED,
         -round(found.routes_lost.probability, 2),
         round(chance_of(found, Dns.RESOLVABLE) - chance_of(found, Dns.DEAD), 2),
+        -round(_lost(found), 2),
         -_pods(found, "stuck", "pending"),
+    )
+
+
+def _lost(found: Prediction) -> float:
+    """Return the expected number of quorums and Services that are lost."""
+    if found.impact is None:
+        return 0.0
+    units = found.impact.units.values()
+    return sum(
+        each.quorum_lost.likely + (each.none_at_end.likely if each.is_service else 0.0) for each in units
     )
 
 
@@ -102,6 +113,7 @@ def _advice(each: Mitigation, then: Prediction, before: Prediction, world: World
 
 def _effects(then: Prediction, before: Prediction) -> Iterable[str]:
     """Describe the differences between the two predictions."""
+    now_impact, was_impact = then.impact, before.impact
     if then.verdict is not before.verdict:
         yield f"{then.verdict.value} instead of {before.verdict.value}"
     for state in (Dns.RESOLVABLE, Dns.PARTIAL, Dns.DEAD):
@@ -113,6 +125,10 @@ def _effects(then: Prediction, before: Prediction) -> Iterable[str]:
     now, was = then.routes_lost.probability, before.routes_lost.probability
     if abs(now - was) > LEAST:
         yield f"routes between nodes that are not cut off from each other lost in {now:.0%} instead of {was:.0%}"
+    if now_impact and was_impact:
+        now, was = now_impact.quorum_lost.likely, was_impact.quorum_lost.likely
+        if abs(now - was) > LEAST:
+            yield f"a quorum lost in {now:.0%} instead of {was:.0%}"
     for what in ("stuck", "pending", "evicted"):
         now, was = _pods(then, what), _pods(before, what)
         if abs(now - was) > max(0.5, 0.1 * was):

@@ -262,7 +262,7 @@ class SimulationInputs:
         """The workloads and Services, which all cuts of a world share."""
         rosters, quorums = self.board.rosters, self.plan.quorums
         if quorums not in rosters:
-            rosters[quorums] = Roster(self.world, quorums)
+            rosters[quorums] = Roster(self.world, self.board.rows, quorums)
         return rosters[quorums]
 
     @cached_property

@@ -86,7 +86,8 @@ class Plan:
     it if the leases in the snapshot are fresh enough to show how old they are at the cut, or at least which
     are renewed together. `doubts`: why the real cut may differ from the modelled one; its effects are unknown
     then. `quorums`: workloads that need most of their Pods at every moment, beside StatefulSets of three and
-    more ("Deployment/infra/etcd").
+    more ("Deployment/infra/etcd"). `protected`: workloads, Services and namespaces ("namespace/payments")
+    whose impact is always computed.
 
     Raises `Refused` for a cut that cannot be simulated.
     """
@@ -99,6 +100,7 @@ class Plan:
     cut_at: datetime | None = None
     cut_within_s: float = 0.0
     quorums: frozenset[str] = frozenset()
+    protected: frozenset[str] = frozenset()
     doubts: tuple[Doubt, ...] = ()
 
     def __post_init__(self) -> None:

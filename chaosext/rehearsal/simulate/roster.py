@@ -27,8 +27,17 @@ QUORUM_SIZE = 3
 UNREPLICATED = frozenset({"Node", "Job"})
 """Owners whose Pods are no replicas of one another: static Pods, and Pods that end."""
 
-_Row = tuple[str, str, int]
+Row = tuple[str, str, int]
 """Namespace, owner (or the Pod itself), and template, by identity, of Pods that are alike."""
+
+
+def rows_of(pods: Iterable[Pod]) -> Mapping[Row, list[Pod]]:
+    """Return the Pods that are not over, in rows."""
+    found: dict[Row, list[Pod]] = defaultdict(list)
+    for pod in pods:
+        if not is_over(pod):
+            found[pod.namespace, pod.owner or pod.subject, id(pod.spec)].append(pod)
+    return found
 
 
 class Unit:
@@ -47,7 +56,7 @@ class Unit:
         self.specs: list[PodSpec] = []
         self.keys: set[tuple[str, str]] = set()
 
-    def add(self, row: _Row, pods: list[Pod]) -> None:
+    def add(self, row: Row, pods: list[Pod]) -> None:
         """Add Pods of one owner and template."""
         self.pods += pods
         self.specs.append(pods[0].spec)
@@ -87,15 +96,13 @@ class Unit:
 class Roster:
     """The units of a world; `quorums` names workloads that are quorums beside those that the world shows."""
 
-    def __init__(self, world: World, quorums: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, world: World, rows: Mapping[Row, list[Pod]], quorums: frozenset[str] = frozenset()
+    ) -> None:
         self._world, self._quorums = world, quorums
-        rows: dict[_Row, list[Pod]] = defaultdict(list)
-        for pod in world.pods:
-            if not is_over(pod):
-                rows[pod.namespace, pod.owner or pod.subject, id(pod.spec)].append(pod)
-        self._of: dict[_Row, list[Unit]] = defaultdict(list)
+        self._of: dict[Row, list[Unit]] = defaultdict(list)
         self.workloads: dict[str, Unit] = {}
-        self._rows: dict[str, list[tuple[_Row, list[Pod]]]] = defaultdict(list)
+        self._rows: dict[str, list[tuple[Row, list[Pod]]]] = defaultdict(list)
         for row, pods in rows.items():
             self._rows[row[0]].append((row, pods))
             self._add_workload(row, pods)
@@ -110,13 +117,13 @@ class Roster:
     def of_pod(self, pod: Pod) -> Iterable[Unit]:
         return self.of(pod.namespace, pod.owner or pod.subject, pod.spec)
 
-    def rows(self, namespace: str) -> Iterable[tuple[_Row, list[Pod]]]:
+    def rows(self, namespace: str) -> Iterable[tuple[Row, list[Pod]]]:
         """Return the Pods of a namespace, by owner and template."""
         return self._rows.get(namespace, ())
 
     # -- workloads -------------------------------------------------------------------------------------------
 
-    def _add_workload(self, row: _Row, pods: list[Pod]) -> None:
+    def _add_workload(self, row: Row, pods: list[Pod]) -> None:
         namespace, owner, _ = row
         if owner.partition("/")[0] in UNREPLICATED:
             return

@@ -8,8 +8,9 @@ from functools import cached_property
 from math import log
 from typing import TYPE_CHECKING, Protocol
 
+from chaosext.rehearsal.simulate.roster import rows_of
 from chaosext.rehearsal.simulate.taints import NO_EXECUTE, NO_SCHEDULE, UNSCHEDULABLE, admits, tolerates
-from chaosext.rehearsal.snapshot.node_patterns import fits_node, fits_term, is_over, selects
+from chaosext.rehearsal.snapshot.node_patterns import fits_node, fits_term, selects
 from chaosext.rehearsal.snapshot.world import HOSTNAME, ZONE, LabelSelector, Requirement, Spread
 
 if TYPE_CHECKING:
@@ -50,23 +51,25 @@ class Board:
         self._values: dict[str, list[str | None]] = {}
         self._kin: dict[tuple[str, LabelSelector], tuple[PodGroup, ...]] = {}
         self._minding: dict[PodGroup, bool] = {}
-        for pod in world.pods:
-            if not is_over(pod):
-                self._place(pod)
+        self.rows = rows_of(world.pods)
+        for row, pods in self.rows.items():
+            self._place(self.group(row[0], pods[0].spec), pods)
 
-    def _place(self, pod: Pod) -> None:
-        group, number = self.group(pod.namespace, pod.spec), self.number.get(pod.node)
-        if number is None:
-            return
-        spec, scored = pod.spec, pod.spec.scored_requests or pod.spec.requests
-        self.cpu[number] += spec.requests.cpu_m
-        self.memory[number] += spec.requests.memory_bytes
-        self.pods[number] += 1
-        self.scored_cpu[number] += scored.cpu_m
-        self.scored_memory[number] += scored.memory_bytes
-        for name, amount in spec.requests.extended:
-            self.extended[number, name] = self.extended.get((number, name), 0) + amount
-        self.where[group][number] += 1
+    def _place(self, group: PodGroup, pods: Sequence[Pod]) -> None:
+        """Place Pods of one group."""
+        spec, scored = group.spec, group.spec.scored_requests or group.spec.requests
+        cpu_m, memory_bytes, where = spec.requests.cpu_m, spec.requests.memory_bytes, self.where[group]
+        for number in map(self.number.get, [pod.node for pod in pods]):
+            if number is None:
+                continue
+            self.cpu[number] += cpu_m
+            self.memory[number] += memory_bytes
+            self.pods[number] += 1
+            self.scored_cpu[number] += scored.cpu_m
+            self.scored_memory[number] += scored.memory_bytes
+            where[number] += 1
+            for name, amount in spec.requests.extended:
+                self.extended[number, name] = self.extended.get((number, name), 0) + amount
 
     def group(self, namespace: str, spec: PodSpec) -> PodGroup:
         key = (namespace, id(spec))

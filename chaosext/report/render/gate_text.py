@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.gate.decision import Decision, Weight
-from chaosext.gate.rehearsed import percent
+from chaosext.gate.likelihood import percent
 from chaosext.model.findings import Status
 from chaosext.model.timeline import Kind
+from chaosext.rehearsal.predict.impact_lines import impact_lines
 from chaosext.rehearsal.simulate.prediction import Forecast
 from chaosext.report.render.markdown import fenced, plain, points, section, table
 from chaosext.report.units import duration, listed, names
@@ -157,6 +158,10 @@ def _acceptable(sheet: Sheet) -> Iterator[str]:
         yield f"DNS {accept.dns_during_cut.value} during the cut"
     if accept.evicted_pods is not None:
         yield f"at most {accept.evicted_pods} evicted Pods"
+    if accept.quorum_lost:
+        yield "a lost quorum"
+    if accept.protect:
+        yield f"Pods of {names([each.name for each in accept.protect])} throughout"
     yield f"with a probability of at least {percent(accept.probability)}"
 
 
@@ -206,7 +211,8 @@ def expected(found: Prediction) -> Iterator[str]:
         yield f"on the way to a recovery: {outage} ({percent(outage.probability)})"
     yield from _mesh(found)
     yield from _crashes(found)
-    passed, unknown = (found.chances.get(each, 0.0) for each in (Forecast.PASSED, Forecast.UNKNOWN))
+    yield from impact_lines(found.impact)
+    passed, unknown = (found.healing.get(each, 0.0) for each in (Forecast.PASSED, Forecast.UNKNOWN))
     more = f"; unknown: {percent(unknown)}" if unknown else ""
     yield f"full recovery without help: {percent(passed)}{more}"
     if found.dns.after_rollback and any(event.kind is Kind.ROLLBACK for event in found.timeline):

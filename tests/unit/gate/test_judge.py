@@ -11,7 +11,8 @@ from worlds import ACCELERATED, CALICO, CONTROL_PLANE_LABEL, PRODUCTION, ROUTED,
 from chaosext.gate.cutover_plan import Acceptance, Cutover, Selection
 from chaosext.gate.decision import Decision
 from chaosext.gate.judge import judge
-from chaosext.gate.rehearsed import compared, lower_bound, needed_plays, percent
+from chaosext.gate.likelihood import lower_bound, needed_plays, percent
+from chaosext.gate.rehearsed import compared
 from chaosext.gate.remedies import Search, led_to
 from chaosext.model.findings import Finding, Status
 from chaosext.rehearsal.simulate.planned_cut import Flap
