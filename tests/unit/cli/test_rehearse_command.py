@@ -62,10 +62,8 @@ def test_the_json_is_as_the_schema_says(rehearse: Any) -> None:
         "self_heals",
         "verdict",
     }
-    assert (
-        keys | {"headline", "advice", "outcomes", "method", "simulations", "routes", "routes_lost"}
-        == found.keys()
-    )
+    more = {"headline", "advice", "outcomes", "method", "simulations", "routes", "routes_lost", "impact"}
+    assert keys | more == found.keys()
     assert found["simulations"]["made"] == found["simulations"]["wanted"]
     assert found["routes"] == {
         "proven": True,
