@@ -24,6 +24,7 @@ from chaosext.gameday.gameday_settings import (
     read_model,
 )
 from chaosext.gameday.manifests import MEMORY, RESULTS_DIR, SETTINGS_DIR, SETTINGS_FILE, TMP, Manifest
+from chaosext.gate.snapshot_checks import PROVEN
 from chaosext.model.bounded_json import parse_json
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.files import read_file, write_whole
@@ -337,7 +338,8 @@ def _answer(member: FleetMember, done: subprocess.CompletedProcess[str], kept: P
 
 def _of_gate(said: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     decision = str(said["decision"])
-    why = tuple(f"{each['check']}: {each['summary']}" for each in said["reasons"])
+    reasons = sorted(said["reasons"], key=lambda each: each["check"] not in PROVEN)  # others rest on these
+    why = tuple(f"{each['check']}: {each['summary']}" for each in reasons)
     return (decision if said["known"] else f"{decision}, unknown"), why
 
 
