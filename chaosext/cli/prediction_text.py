@@ -30,6 +30,8 @@ def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]
     yield from headline(found)
     yield from _block("impact", impact_lines(found.impact))
     yield from _block("routes are not proven", map(str, found.routes.doubts))
+    yield from _block("not modelled", map(str, found.doubts))
+    yield from _block("depends on an assumption", map(str, found.otherwise))
     yield from _block("assumed", found.assumptions)
     yield from _block("events", timeline_lines(found.timeline, whole=whole))
     yield from _block(
@@ -62,6 +64,9 @@ def headline(found: Prediction) -> Iterator[str]:
     if found.routes.holds:
         yield f"routes: {found.routes.rests_on}"
     yield f"method: {found.method}"
+    if found.evidence:
+        weakest = ", ".join(each.part for each in found.evidence if each.evidence is found.weakest)
+        yield f"evidence: {found.weakest.value} ({weakest})"
 
 
 BRIEFLY = (

@@ -28,6 +28,8 @@ MITIGATIONS = (
     "bgp-on-control-plane",
     "reflectors-off-control-plane",
     "nodelocal-dns",
+    "serve-stale",
+    "pause-evictions",
     "longer-tolerations",
     "zones",
     "spread",

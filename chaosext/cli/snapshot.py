@@ -32,14 +32,15 @@ def snapshot(context: str, output: str, page_s: float) -> int:
     """Save the objects of a cluster that `chaosext rehearse` needs, as a plain Kubernetes List. Read-only.
 
     Keeps only the fields that a prediction depends on: no Secret, no environment, no image, no command, no header of a
-    hook or probe, no ConfigMap except how Cilium routes, no annotation except Calico's addresses and flannel's
-    backend, and of the control plane's arguments (k3s' and RKE2's, too) those that change a prediction.
+    hook or probe, no ConfigMap except how Cilium routes and what DNS kubelets hand out, no annotation except Calico's
+    addresses, flannel's backend and a Service's topology, and of the control plane's arguments (k3s' and RKE2's, too) those that change a prediction.
 
     \b
     Needs get and list of nodes, pods, namespaces, services, deployments, replicasets, statefulsets, daemonsets, jobs,
     poddisruptionbudgets, mutatingwebhookconfigurations, leases (in kube-node-lease), and Calico's bgppeers,
-    bgpconfigurations, ippools, felixconfigurations, and get of the ConfigMap cilium-config in kube-system:
-    deploy/rehearsal/rbac.yaml. What may not be read is said, and then assumed, or unknown.
+    bgpconfigurations, ippools, felixconfigurations, and get of the ConfigMaps cilium-config, kubelet-config,
+    node-local-dns and nodelocaldns in kube-system: deploy/rehearsal/rbac.yaml. What may not be read is said, and then
+    assumed, or unknown.
 
     \b
     Examples:

@@ -19,6 +19,7 @@ from chaosext.cluster.lease import NAME as LEASE_NAME
 from chaosext.cluster.lease import NAMESPACE as KUBE_SYSTEM
 from chaosext.gameday.announcements import COMPONENT
 from chaosext.gameday.cel import literal
+from chaosext.rehearsal.snapshot.prune import CONFIGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,9 +138,9 @@ def rules(game_day: str) -> tuple[RoleRule, ...]:
             verbs=("list",),
         ),
         RoleRule(
-            why="know how Cilium routes",
+            why="know how Cilium routes, and what DNS kubelets hand out",
             resources=("configmaps",),
-            names=("cilium-config",),
+            names=CONFIGS,
             verbs=("get",),
             namespace="kube-system",
         ),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from chaosext.rehearsal.network.declared_network import SaidNetwork
+from chaosext.rehearsal.network.routes import Evidence
 from chaosext.rehearsal.simulate.planned_cut import Flap, Plan
 from chaosext.rehearsal.simulate.prediction import Dns
 
@@ -67,7 +68,8 @@ class Acceptance:
     `dns_after_heal`, `dns_during_cut`: the worst acceptable state of DNS, None for any. `self_heals`: DNS,
     sidecars and Pods must recover without help. `pods_reachable`: nodes that the cut leaves together must keep
     reaching each other's Pods. `dns_outage_s`: maximum time without DNS on a node that is not cut, or after a
-    heal, None for any. `evicted_pods`: maximum on average, None for any number.
+    heal, None for any. `evicted_pods`: maximum on average, None for any number. `evidence`: the weakest that the
+    prediction may rest on.
 
     - `quorum_lost`: whether a quorum may be lost.
     - `services_at_end`, `services_during_cut`: Services that may have no endpoints at the end, and in the cut
@@ -90,6 +92,7 @@ class Acceptance:
     pending_pods: int | None = 0
     protect: tuple[Protected, ...] = ()
     probability: float = 0.99
+    evidence: Evidence = Evidence.DOCUMENTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

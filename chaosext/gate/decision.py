@@ -12,6 +12,7 @@ from chaosext.gate.rehearsed import (
     DNS_DURING_CUT,
     DNS_OUTAGE,
     EVICTED_PODS,
+    EVIDENCE,
     PODS_REACHABLE,
     SELF_HEALS,
 )
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
     from chaosext.model.findings import Finding
 
 WAIVABLE = (*MUST, *REMARKS)
-REHEARSED = (DNS_AFTER_HEAL, SELF_HEALS, PODS_REACHABLE, DNS_OUTAGE, DNS_DURING_CUT, EVICTED_PODS, *LOSSES)
+REHEARSED = (
+    DNS_AFTER_HEAL,
+    SELF_HEALS,
+    PODS_REACHABLE,
+    DNS_OUTAGE,
+    DNS_DURING_CUT,
+    EVICTED_PODS,
+    *LOSSES,
+    EVIDENCE,
+)
 """Checks of the predicted cut; the plan's `accept` sets what is acceptable."""
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from chaosext.gate.likelihood import MOST_PLAYS, few, likely, needed_plays
 from chaosext.gate.losses import ALL_AT_ONCE, lost
 from chaosext.model.findings import Finding, Status
+from chaosext.rehearsal.network.routes import STRENGTH, Evidence
+from chaosext.rehearsal.predict.alternatives import agreed
 from chaosext.rehearsal.predict.predict import Rehearsal
 from chaosext.rehearsal.predict.recommendations import chance_of
 from chaosext.rehearsal.simulate import dns_lookups
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from chaosext.gate.cutover_plan import Acceptance, Cutover
     from chaosext.rehearsal.simulate.planned_cut import Flap, Periods
-    from chaosext.rehearsal.simulate.prediction import Prediction
+    from chaosext.rehearsal.simulate.prediction import Otherwise, Prediction
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.world import World
 
@@ -30,6 +32,7 @@ SELF_HEALS = "self_heals"
 DNS_OUTAGE = "dns_outage"
 EVICTED_PODS = "evicted_pods"
 PODS_REACHABLE = "pods_reachable"
+EVIDENCE = "evidence"
 
 FEW, FAR = 30, 0.1
 """This many simulations identify a result at least this far from acceptable."""
@@ -69,25 +72,44 @@ def rehearsed(
 
     def play(cut_for_s: float, budget: TimeBudget) -> Rehearsed:
         plan = cutover.plan(nodes, cut_for_s)
-        found = rehearsal.of(plan, samples=first, seed=seed, budget=budget)
+        found = rehearsal.of(plan, samples=first, seed=seed, budget=budget, alternatives=False)
         while _needs_more(found, accept):
             count = min(MOST_PLAYS, max(needed, 2 * found.samples))
-            more = rehearsal.of(plan, samples=count, seed=seed, budget=budget)
+            more = rehearsal.of(plan, samples=count, seed=seed, budget=budget, alternatives=False)
             if not more.simulations.is_whole:
                 break
             found = more
+        findings = tuple(compared(found, accept))
+        if _all_are(findings, Status.HEALTHY):
+            others = rehearsal.otherwise(plan, found, seed=seed, budget=budget)
+            findings = tuple(unless_turned(each, others, accept) for each in findings)
+            found = agreed(found, others)
         return Rehearsed(
             cut_for_s=cut_for_s,
             periods=plan.periods,
             flap=cutover.flap,
             prediction=found,
-            findings=tuple(compared(found, accept)),
+            findings=findings,
         )
 
     left = len(cutover.durations_s)
     return tuple(
         play(cut_for_s, budget.share(1 / (left - at))) for at, cut_for_s in enumerate(cutover.durations_s)
     )
+
+
+def unless_turned(finding: Finding, others: Iterable[Otherwise], accept: Acceptance) -> Finding:
+    """Return a healthy finding as unknown if it is not healthy with an assumption turned."""
+    for each in others:
+        exact = replace(each.prediction, samples=0)
+        for other in compared(exact, accept):
+            if other.check == finding.check and other.status is not Status.HEALTHY:
+                said = (
+                    f"{finding.summary}, assuming that {each.alternative.assumed}; otherwise {other.summary}"
+                )
+                summary = f"{said}. To settle it: {each.alternative.settles}"
+                return Finding(check=finding.check, status=Status.UNKNOWN, summary=summary)
+    return finding
 
 
 def _needs_more(found: Prediction, accept: Acceptance) -> bool:
@@ -112,7 +134,9 @@ def is_hopeless(
     """Whether a few simulations show a result so far from acceptable that more are useless."""
     accept = replace(cutover.accept, probability=max(0.0, cutover.accept.probability - FAR))
     plan = cutover.plan(nodes, cutover.at_most_s)
-    found = Rehearsal(world).of(plan, samples=FEW, seed=seed, with_timeline=False, budget=budget)
+    found = Rehearsal(world).of(
+        plan, samples=FEW, seed=seed, with_timeline=False, budget=budget, alternatives=False
+    )
     return falls_short(found, accept)
 
 
@@ -145,6 +169,8 @@ def compared(found: Prediction, accept: Acceptance) -> Iterator[Finding]:
     if accept.evicted_pods is not None:
         yield _evicted(found, accept.evicted_pods)
     yield from lost(found, accept)
+    if accept.evidence is not Evidence.DOCUMENTS:
+        yield _evident(found, accept.evidence)
 
 
 def _reachable(found: Prediction, accept: Acceptance) -> Finding:
@@ -187,3 +213,12 @@ def _evicted(found: Prediction, at_most: int) -> Finding:
     if not found.simulations.is_whole:
         status, said = Status.UNKNOWN, f"{said}; {few(found)}"
     return Finding(check=EVICTED_PODS, status=status, summary=said)
+
+
+def _evident(found: Prediction, at_least: Evidence) -> Finding:
+    weak = [each for each in found.evidence if STRENGTH.index(each.evidence) < STRENGTH.index(at_least)]
+    said = f"the prediction rests on {found.weakest.value}, wanted {at_least.value}"
+    if weak:
+        parts = "; ".join(f"{each.part}: {each.rests_on or 'nothing that is proven'}" for each in weak)
+        return Finding(check=EVIDENCE, status=Status.UNKNOWN, summary=f"{said} ({parts})")
+    return Finding(check=EVIDENCE, status=Status.HEALTHY, summary=said)

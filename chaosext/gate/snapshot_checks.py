@@ -15,6 +15,7 @@ from chaosext.checks.check_names import NODES as NODES_READY
 from chaosext.model.findings import Evidence, Finding, Status, worst
 from chaosext.rehearsal.network.network_model import routes_of
 from chaosext.rehearsal.network.routes import unannounced
+from chaosext.rehearsal.simulate.doubts import doubts_of
 from chaosext.rehearsal.simulate.inputs import HERE_TO_STAY
 from chaosext.rehearsal.simulate.taints import admits
 from chaosext.rehearsal.snapshot.control_plane_flags import minor
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 KUBE_DNS_READY = "kube_dns_ready"
 ANNOUNCED = "cut_nodes_announced"
 ROUTES = "pod_routes"
+MODELLED = "cluster_modelled"
 VERSION_SKEW = "version_skew"
 TIMINGS = "timings_as_planned"
 
@@ -38,7 +40,7 @@ ISTIOD_REDUNDANT = "istiod_redundant"
 BUDGETS = "disruption_budgets"
 PODS_MOVABLE = "pods_movable"
 
-PROVEN = (ROUTES,)
+PROVEN = (ROUTES, MODELLED)
 MUST = (NODES_READY, KUBELETS, KUBE_DNS_READY, PLACEMENT, ANNOUNCED, PROBES, XDS, VERSION_SKEW, TIMINGS)
 REMARKS = (KUBE_DNS_REDUNDANT, ISTIOD_REDUNDANT, BUDGETS, PODS_MOVABLE)
 
@@ -96,6 +98,15 @@ def pod_routes(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding
         return _found(ROUTES, (), proof.rests_on)
     rows = tuple(_unsure(f"{each.subject} {each.key}".strip(), each.why) for each in proof.doubts)
     return Finding(check=ROUTES, status=Status.UNKNOWN, summary=proof.why_not, evidence=rows)
+
+
+def modelled(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
+    """Check that nothing acts on the cut that isn't modelled, and that it is known what DNS the nodes ask."""
+    doubts = (*world.dns_doubts, *doubts_of(world, nodes, cutover.at_most_s))
+    if not doubts:
+        return _found(MODELLED, (), "the snapshot shows nothing that would act on the cut and isn't modelled")
+    rows = tuple(_unsure(f"{each.subject} {each.key}".strip(), each.why) for each in doubts)
+    return Finding(check=MODELLED, status=Status.UNKNOWN, summary=f"{next(_first(rows))}", evidence=rows)
 
 
 def announced(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
@@ -285,6 +296,7 @@ CHECKS: tuple[Callable[[World, Cutover, frozenset[str]], Finding], ...] = (
     kube_dns_ready,
     placement,
     pod_routes,
+    modelled,
     announced,
     probes_healthy,
     version_skew,

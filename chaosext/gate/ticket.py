@@ -162,6 +162,7 @@ def _cutover(cutover: Cutover, nodes: frozenset[str]) -> dict[str, Any]:
             "all_at_once": accept.all_at_once,
             "pending_pods_at_most": accept.pending_pods,
             "probability_at_least": accept.probability,
+            "evidence": accept.evidence.value,
         },
         "protect": [{"name": each.name, "at_least": each.at_least} for each in accept.protect],
         "quorums": list(cutover.quorums),
@@ -222,6 +223,9 @@ def _rehearsed(each: Rehearsed) -> dict[str, Any]:
         "method": found.method,
         "simulations": {"made": found.simulations.made, "wanted": found.simulations.wanted},
         "routes": found.routes.to_json(),
+        "doubts": [each.to_json() for each in found.doubts],
+        "unsettled": [each.to_json() for each in found.otherwise],
+        "evidence": found.evidence_json(),
     }
 
 

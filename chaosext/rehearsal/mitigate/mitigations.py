@@ -17,7 +17,10 @@ from chaosext.rehearsal.network.calico_routes import CalicoRoutes
 from chaosext.rehearsal.network.network_model import routes_of
 from chaosext.rehearsal.network.routes import unannounced
 from chaosext.rehearsal.simulate.taints import NO_EXECUTE
+from chaosext.rehearsal.snapshot.control_plane_flags import TAINT_EVICTION_SINCE, minor
+from chaosext.rehearsal.snapshot.dns_detection import NODE_CACHES, is_node_cache
 from chaosext.rehearsal.snapshot.node_patterns import behind, fits_node
+from chaosext.rehearsal.snapshot.reader import MANAGER
 from chaosext.rehearsal.snapshot.world import (
     Affinity,
     LabelSelector,
@@ -45,6 +48,12 @@ LONG_S = 3600
 """Minimum of a longer toleration, in seconds."""
 
 ROLLED_OUT_WITHIN = "5m"
+
+STALE_S = 86_400.0
+"""How long expired names are served with `serve-stale`, in seconds."""
+
+MANIFEST = "/etc/kubernetes/manifests/kube-controller-manager.yaml"
+"""kubeadm's static Pod."""
 
 CRD_GROUP = "crd.projectcalico.org/v1"
 
@@ -84,6 +93,8 @@ def mitigated(world: World, plan: Plan, names: Iterable[str]) -> World:
 def _with_dns(world: World, change: Callable[[PodSpec], PodSpec]) -> World:
     """Change the template of kube-dns' Pods, and move Pods that may no longer be on their node."""
     pods = behind(world.dns, world.pods)
+    if any(pod.owner.startswith("DaemonSet/") for pod in pods):
+        return world
     specs = {id(pod.spec): change(pod.spec) for pod in pods}
     if all(specs[id(pod.spec)] is pod.spec for pod in pods):
         return world
@@ -295,6 +306,65 @@ def _how_to_cache(world: World, plan: Plan) -> str:
     )
 
 
+# -- serve-stale --------------------------------------------------------------------------------------------------
+
+
+def _serve_stale(world: World, plan: Plan) -> World:
+    if world.dns is None or not world.network.nodelocal_dns or world.dns_stale_s >= STALE_S:
+        return world
+    return replace(world, dns_stale_s=STALE_S)
+
+
+def _how_to_serve_stale(world: World, plan: Plan) -> str:
+    labels = (pod.spec.labels for pod in world.pods if is_node_cache(pod.spec))
+    name = next((value for each in labels for value in each.values() if value in NODE_CACHES), NAME)
+    kubectl = f"kubectl --namespace {NAMESPACE}"
+    add = '{print} /cache [{]/ && !done {print "        serve_stale 24h immediate"; done = 1}'
+    name_of = f"configmap {name}"
+    read, made = "jsonpath={.data.Corefile}", "--from-file Corefile=/dev/stdin --dry-run=client --output json"
+    return "\n".join(
+        (
+            "# names that were looked up before are answered for a day; a platform that manages the cache may undo it",
+            f"{kubectl} get {name_of} --output '{read}' | awk '{add}' \\\n"
+            f"  | kubectl create {name_of} {made} \\\n"
+            f"  | {kubectl} patch {name_of} --type merge --patch-file /dev/stdin",
+            f"{kubectl} rollout restart daemonset/{name}",
+            f"{kubectl} rollout status daemonset/{name} --timeout {ROLLED_OUT_WITHIN}",
+        )
+    )
+
+
+# -- pause-evictions ----------------------------------------------------------------------------------------------
+
+
+def _pause(world: World, plan: Plan) -> World:
+    if not _managers(world) or not world.control_plane.evicts:
+        return world
+    return replace(world, control_plane=replace(world.control_plane, evicts=False))
+
+
+def _managers(world: World) -> list[str]:
+    """Return the nodes of kube-controller-manager's static Pods, if it can be run without taint evictions."""
+    if minor(world.control_plane.version) < TAINT_EVICTION_SINCE:
+        return []
+    static = (pod for pod in world.pods if pod.name.startswith(MANAGER) and pod.owner.startswith("Node/"))
+    return sorted({pod.node for pod in static if pod.namespace == NAMESPACE})
+
+
+def _how_to_pause(world: World, plan: Plan) -> str:
+    said = "# meanwhile no Pod leaves a failed node by itself, whatever its failure; undo it after the window"
+    edits = (
+        ("s/--controllers=[*]/&,-taint-eviction-controller/", ""),
+        ("s/,-taint-eviction-controller//", "# undo: "),
+    )
+    lines = (
+        f"{before}ssh {node} \"sudo sed -i '{edit}' {MANIFEST}\""
+        for edit, before in edits
+        for node in _managers(world)
+    )
+    return "\n".join((said, *lines))
+
+
 # -- longer-tolerations ------------------------------------------------------------------------------------------
 
 
@@ -431,6 +501,20 @@ MITIGATIONS: Mapping[str, Mitigation] = {
             apply=_cache_locally,
             how=_how_to_cache,
             idle="NodeLocal DNSCache is already running, or there is no kube-dns",
+        ),
+        Mitigation(
+            name="serve-stale",
+            reach=2,
+            apply=_serve_stale,
+            how=_how_to_serve_stale,
+            idle="NodeLocal DNSCache is not running, or already serves expired names for that long",
+        ),
+        Mitigation(
+            name="pause-evictions",
+            reach=3,
+            apply=_pause,
+            how=_how_to_pause,
+            idle="kube-controller-manager runs as no static Pod here, or is older than 1.29, or does not evict anyway",
         ),
         Mitigation(
             name="longer-tolerations",

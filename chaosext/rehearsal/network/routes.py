@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -16,15 +17,32 @@ Periods: TypeAlias = "tuple[tuple[float, float], ...]"
 """When a cut lasts: (begin, end) of each period in seconds from its first begin, ascending."""
 
 
+class Evidence(StrEnum):
+    """What a model of another system was compared with."""
+
+    SEEN = "seen"
+    """A run on a real cluster, or a lab of the real programs."""
+    ORACLE = "oracle"
+    """A real control plane with simulated nodes."""
+    DOCUMENTS = "documents"
+    """Nothing: it follows documents and source code."""
+
+
+STRENGTH = (Evidence.DOCUMENTS, Evidence.ORACLE, Evidence.SEEN)
+"""Kinds of evidence, the weakest first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
     """Whether a snapshot proves which node reaches which Pods: it does if there are no doubts.
 
-    `rests_on`: the evidence, in words. `doubts`: the reasons why it is unknown.
+    `rests_on`: what it is read from, in words. `evidence`: what the network's model was compared with.
+    `doubts`: the reasons why it is unknown.
     """
 
     rests_on: str = ""
     doubts: tuple[Doubt, ...] = ()
+    evidence: Evidence = Evidence.DOCUMENTS
 
     @property
     def holds(self) -> bool:
@@ -40,7 +58,7 @@ class Proof:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form in a prediction's JSON."""
-        doubts = [{"subject": each.subject, "key": each.key, "why": each.why} for each in self.doubts]
+        doubts = [each.to_json() for each in self.doubts]
         return {"proven": self.holds, "rests_on": self.rests_on if self.holds else "", "doubts": doubts}
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from chaosext.rehearsal.predict.alternatives import agreed
 from chaosext.rehearsal.predict.dns_outages import DnsOutages
+from chaosext.rehearsal.predict.evidence import rests_on
 from chaosext.rehearsal.predict.impact_merge import ImpactMerge
 from chaosext.rehearsal.simulate import dns_lookups
 from chaosext.rehearsal.simulate.inputs import WATCH_ALL_PODS, SimulationInputs
@@ -18,6 +20,7 @@ from chaosext.rehearsal.simulate.prediction import (
     Dns,
     DnsView,
     Forecast,
+    Otherwise,
     PredictedOutcome,
     Prediction,
     RoutesLost,
@@ -27,20 +30,28 @@ from chaosext.rehearsal.simulate.scheduler_cache import Board
 from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind, sidecar
 from chaosext.rehearsal.simulate.simulations import Simulations
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
+from chaosext.rehearsal.snapshot.mesh_detection import MODELLED
+from chaosext.rehearsal.snapshot.world import Doubt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from chaosext.rehearsal.simulate.impact import Way
     from chaosext.rehearsal.simulate.planned_cut import Plan
     from chaosext.rehearsal.simulate.simulation import Trace
     from chaosext.rehearsal.simulate.simulations import Made
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
-    from chaosext.rehearsal.snapshot.world import World
+    from chaosext.rehearsal.snapshot.world import Alternative, OtherMesh, World
 
 State = TypeVar("State", Dns, Forecast)
 
 DEFAULT_SCHEDULER = "default-scheduler"
+
+WITHOUT_ALTERNATIVES = 0.7
+"""Share of the time budget for the prediction itself, if assumptions are simulated both ways."""
+
+MOST_SAMPLES, SHARE = 60, 6
+"""Simulations with an assumption turned: at most so many, and a sixth of those without."""
 
 MAJORITY = 0.5
 """With simulations missing, a result needs more than this share of all wanted ones: the rest cannot outweigh it."""
@@ -71,6 +82,7 @@ class Rehearsal:
 
     def __init__(self, world: World) -> None:
         self._world, self._board = world, Board(world)
+        self._prepared: SimulationInputs | None = None
 
     def of(
         self,
@@ -80,11 +92,40 @@ class Rehearsal:
         seed: int = 0,
         with_timeline: bool = True,
         budget: TimeBudget = UNBOUNDED,
+        alternatives: bool = True,
     ) -> Prediction:
-        """Predict the effect of the plan, as `rehearse` does."""
-        stage = SimulationInputs(self._world, plan, self._board)
-        wanted = Simulations(stage=stage, seed=seed, with_timeline=with_timeline, budget=budget)
-        return _Merged(stage, wanted.made(samples)).prediction()
+        """Predict the effect of the plan, as `rehearse` does.
+
+        With `alternatives`, a pass is one only if no assumption could turn it.
+        """
+        is_alone = not (alternatives and self._world.alternatives)
+        first = budget if is_alone else budget.share(WITHOUT_ALTERNATIVES)
+        stage = self._inputs(plan)
+        wanted = Simulations(stage=stage, seed=seed, with_timeline=with_timeline, budget=first)
+        found = _Merged(stage, wanted.made(samples)).prediction()
+        if is_alone or found.verdict is not Forecast.PASSED:
+            return found
+        return agreed(found, self.otherwise(plan, found, seed=seed, budget=budget))
+
+    def otherwise(
+        self, plan: Plan, found: Prediction, *, seed: int = 0, budget: TimeBudget = UNBOUNDED
+    ) -> tuple[Otherwise, ...]:
+        """Predict the effect of the plan with each assumption turned that could turn the outcome."""
+        count = max(1, min(MOST_SAMPLES, found.simulations.made // SHARE))
+        stage, every = self._inputs(plan), self._world.alternatives
+
+        def turned(each: Alternative, part: TimeBudget) -> Otherwise:
+            other = stage.turned(each.apply(self._world))
+            wanted = Simulations(stage=other, seed=seed, with_timeline=False, budget=part)
+            return Otherwise(alternative=each, prediction=_Merged(other, wanted.made(count)).prediction())
+
+        return tuple(turned(each, budget.share(1 / (len(every) - at))) for at, each in enumerate(every))
+
+    def _inputs(self, plan: Plan) -> SimulationInputs:
+        """Return the inputs of the plan's simulations, those of the last plan again."""
+        if self._prepared is None or self._prepared.plan is not plan:
+            self._prepared = SimulationInputs(self._world, plan, self._board)
+        return self._prepared
 
 
 class _Merged:
@@ -143,6 +184,8 @@ class _Merged:
                     if forecast is not Forecast.DEVIATED
                 ],
             ),
+            doubts=(*stage.doubts, *self._doubts_of_meshes()),
+            evidence=rests_on(stage),
         )
 
     # -- probabilities
@@ -229,8 +272,10 @@ class _Merged:
     def _mesh(self) -> dict[str, Any]:
         """Return facts about the mesh; probabilities and counts of Pods are None if unknown."""
         stage, plays = self._stage, self._plays
+        unmodelled = [each.name for each in stage.world.other_meshes]
+        more = {"unmodelled": unmodelled} if unmodelled else {}
         if stage.world.mesh is None:
-            return {"present": False}
+            return {"present": False, **more}
         kinds = Counter(sidecar(pod.spec).value for pod in stage.meshed)
         lost = sum(share for share, trace in plays if trace.xds_lost_s < float("inf"))
         back = sum(share for share, trace in plays if trace.xds_back_s < float("inf"))
@@ -238,12 +283,21 @@ class _Merged:
         known = self._is_whole
         return {
             "present": True,
+            **more,
             "istiod_on": sorted({pod.node for pod in stage.istiod_pods}),
             "sidecars": {kind: kinds[kind] for kind in sorted(kinds) if kind != SidecarKind.NONE.value},
             "xds_lost_probability": round(min(1.0, lost), 3) if known else None,
             "xds_restored_probability": round(min(1.0, back), 3) if known else None,
             "stuck_pods": round(stuck, 1) if known else None,
         }
+
+    def _doubts_of_meshes(self) -> Iterator[Doubt]:
+        """Yield each mesh that isn't modelled and whose Pods the cut moves."""
+        for mesh in self._stage.world.other_meshes:
+            if any(_moves(mesh, trace) for _, trace in self._plays):
+                said = f"{mesh.name}: the cut evicts Pods that depend on it, and {MODELLED}"
+                why = f"{said}; {mesh.settles} would settle it"
+                yield Doubt(subject=mesh.subject, why=why)
 
     def _workloads(self) -> dict[str, Any]:
         """Return affected workload -> average numbers of Pods evicted, and at the end pending or stuck.
@@ -295,15 +349,24 @@ def _forecast(stage: SimulationInputs, trace: Trace) -> Forecast:
     state = _overall(stage, trace.after)
     if state in (Dns.DEAD, Dns.PARTIAL):
         return Forecast.DEVIATED
-    if state is Dns.UNKNOWN or not stage.routes.proof.holds:
+    if state is Dns.UNKNOWN or not stage.routes.proof.holds or stage.doubts:
+        return Forecast.UNKNOWN
+    if any(_moves(mesh, trace) for mesh in stage.world.other_meshes):
         return Forecast.UNKNOWN
     unsynced = trace.xds_lost_s < trace.xds_back_s == float("inf")
     return Forecast.DEVIATED if trace.stuck or unsynced else Forecast.PASSED
 
 
+def _moves(mesh: OtherMesh, trace: Trace) -> bool:
+    """Whether a simulation evicts Pods of the mesh, or Pods that may be."""
+    return bool(mesh.members and (trace.others_evicted or not mesh.members.isdisjoint(trace.evicted)))
+
+
 def _why(stage: SimulationInputs, state: Dns, trace: Trace) -> str:
     if stage.world.dns is None:
         return "the snapshot contains no kube-dns Service"
+    if stage.world.dns_doubts:
+        return str(stage.world.dns_doubts[0])
     if not stage.knows_dns:
         return DOWN_BEFORE
     if state is Dns.UNKNOWN:
@@ -329,6 +392,8 @@ def _assumptions(stage: SimulationInputs) -> Iterable[str]:
         yield "no Service kube-system/kube-dns in the snapshot: DNS is unknown"
     elif not stage.dns_pods:
         yield f"{world.dns.subject} has no Pods: DNS is unknown"
+    elif world.dns_doubts:
+        yield from (f"{each}: DNS is unknown" for each in world.dns_doubts)
     elif not stage.knows_dns:
         yield DOWN_BEFORE
     if not stage.routes.proof.holds:

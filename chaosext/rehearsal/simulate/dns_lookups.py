@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.simulate.prediction import Dns
+from chaosext.rehearsal.snapshot.world import Nearness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -126,24 +127,28 @@ class Lookups:
 
     def _known_to(self, number: int) -> _Endpoints:
         """Return the endpoints that a node knows; a node that is cut off keeps those from before the cut."""
-        stale = self._stale.get(number)
-        return _Endpoints(self._endpoints() if stale is None else self._frozen[stale], self._stage)
+        age, stage = self._stale.get(number), self._stage
+        known = self._endpoints() if age is None else self._frozen[age]
+        return _Endpoints(known, stage, cached=stage.world.network.nodelocal_dns)
 
     def views(self) -> dict[int, Dns]:
         """Return the state of each observer."""
         viewer = self.viewer()
         return {number: viewer(number) for number in self._stage.observers}
 
-    def viewer(self) -> Callable[[int], Dns]:
-        """Return a function from a node to its state now.
+    def viewer(self, *, names: bool = False) -> Callable[[int], Dns]:
+        """Return a function from a node to its state now; with `names` of the cluster's own names only.
 
         Observers of the same kind that know the same endpoints and host none of them share one result.
         """
         stage, stale = self._stage, self._stale
         if not stage.knows_dns:
             return lambda _: Dns.UNKNOWN
-        known: dict[int | None, _Endpoints] = {None: _Endpoints(self._endpoints(), stage)}
-        known.update((each, _Endpoints(self._frozen[each], stage)) for each in set(stale.values()))
+        cached = self._is_stale_served if names else stage.world.network.nodelocal_dns
+        known: dict[int | None, _Endpoints] = {None: _Endpoints(self._endpoints(), stage, cached=cached)}
+        known.update(
+            (each, _Endpoints(self._frozen[each], stage, cached=cached)) for each in set(stale.values())
+        )
         epoch, kinds = self._scene.epoch, stage.kinds
         seen: dict[tuple[int, int | None], Dns] = {}
 
@@ -158,6 +163,12 @@ class Lookups:
             return seen[key]
 
         return view
+
+    @property
+    def _is_stale_served(self) -> bool:
+        """Whether NodeLocal DNSCache still answers for cluster names that it knew before the cut."""
+        world = self._stage.world
+        return world.network.nodelocal_dns and self._scene.now < world.dns_stale_s
 
     def _endpoints(self) -> list[Followed]:
         """Return the ready endpoints; without any, the terminating ones that still serve (`CategorizeEndpoints`)."""
@@ -182,27 +193,48 @@ class Lookups:
 class _Endpoints:
     """kube-dns' endpoints as one kube-proxy knows them, grouped by the kind of their node."""
 
-    def __init__(self, known: Iterable[Followed], stage: SimulationInputs) -> None:
-        self._stage, self._is_any_silent = stage, False
+    def __init__(self, known: Iterable[Followed], stage: SimulationInputs, *, cached: bool) -> None:
+        self._stage, self._service, self._cached = stage, stage.world.dns, cached
+        self._silent: set[int] = set()
         self._alike: dict[tuple[int, bool], dict[int, None]] = {}
         for pod in known:
             if pod.runs:
                 own = pod.group.spec.host_network
                 self._alike.setdefault((stage.kinds[pod.node], own), {})[pod.node] = None
             else:
-                self._is_any_silent = True
-        self.hosts = {number for numbers in self._alike.values() for number in numbers}
+                self._silent.add(pod.node)
+        self.hosts = {number for numbers in self._alike.values() for number in numbers} | self._silent
 
     def view(self, number: int, epoch: Epoch) -> Dns:
         """Return the state of lookups from a node."""
-        found: set[bool | None] = {False} if self._is_any_silent else set()
+        return state(self._answers(number, epoch), cached=self._cached)
+
+    def _answers(self, number: int, epoch: Epoch) -> set[bool | None]:
+        """Return the answers of the endpoints that the node uses: all, or those near it (`CategorizeEndpoints`)."""
+        service = self._service
+        is_near = service is not None and service.prefers is Nearness.NODE and number in self.hosts
+        if is_near or (service is not None and service.local_only):
+            return self._own(number)
+        if self._stage.prefers_zone:
+            zone = self._stage.world.nodes[number].zone
+            near = {host for host in self.hosts if self._stage.world.nodes[host].zone == zone}
+            if near:
+                return self._of(near, number, epoch)
+        return self._of(self.hosts, number, epoch)
+
+    def _own(self, number: int) -> set[bool | None]:
+        runs = any(number in hosts for hosts in self._alike.values())
+        return {answer for answer, there in ((True, runs), (False, number in self._silent)) if there}
+
+    def _of(self, used: set[int], number: int, epoch: Epoch) -> set[bool | None]:
+        found: set[bool | None] = {False} if self._silent & used else set()
         for (_, own), hosts in self._alike.items():
             if number in hosts:
                 found.add(True)
-            other = next((host for host in hosts if host != number), None)
+            other = next((host for host in hosts if host != number and host in used), None)
             if other is not None:
                 found.add(self._stage.answers(number, other, own, epoch))
-        return state(found, cached=self._stage.world.network.nodelocal_dns)
+        return found
 
 
 SEVERITY = (Dns.RESOLVABLE, Dns.UNKNOWN, Dns.PARTIAL, Dns.DEAD)

@@ -296,7 +296,16 @@ class _Play:
         self._look_at_refused(t, pod.key)
         if pod.owner.startswith("StatefulSet/"):
             self._replace(t, pod)
+        if pod.owner.startswith("DaemonSet/"):
+            self._scene.at(
+                t + self._between(*CREATES_WITHIN_S), self._renew, self._scene.born_like(pod), pod.node
+            )
         self._retry_pending(t, pod.node)
+
+    def _renew(self, t: float, pod: Followed, number: int) -> None:
+        """Create a DaemonSet's Pod on the same node, which its affinity names."""
+        self._scene.mark(t, Kind.POD_CREATED, pod.subject, f"by {pod.owner}", CONTROLLER)
+        self._settle(t, pod, number)
 
     def _replace(self, t: float, pod: Followed) -> None:
         made = self._scene.born_like(pod)
@@ -437,6 +446,8 @@ class _Play:
 
     def _evict_later(self, t: float, pod: Followed, at: int) -> None:
         stays = stays_s(pod.group.spec.tolerations, (NO_EXECUTE,))
+        if not self._stage.world.control_plane.evicts:
+            return
         for each in self._lives.episodes(at):
             if each.no_execute_s < inf and t < each.no_execute_off_s:
                 evicted_s = max(each.no_execute_s, t) + stays + self._between(*EVICTION_LAG_S)

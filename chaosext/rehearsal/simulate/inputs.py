@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.network.network_model import routes_of
+from chaosext.rehearsal.simulate.doubts import doubts_of
 from chaosext.rehearsal.simulate.node_lifecycle import EXCLUDED_LABEL, CutNodes
 from chaosext.rehearsal.simulate.reach import UNTOUCHED, Epoch, Reach
 from chaosext.rehearsal.simulate.roster import Roster, named
@@ -17,6 +19,7 @@ from chaosext.rehearsal.simulate.taints import NO_EXECUTE, stays_s
 from chaosext.rehearsal.snapshot.control_plane_flags import minor
 from chaosext.rehearsal.snapshot.cut_targets import separation
 from chaosext.rehearsal.snapshot.node_patterns import behind, is_over
+from chaosext.rehearsal.snapshot.world import Nearness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from chaosext.cluster.objects import Taint
     from chaosext.rehearsal.simulate.planned_cut import Plan
     from chaosext.rehearsal.simulate.roster import Unit
-    from chaosext.rehearsal.snapshot.world import Node, Pod, World
+    from chaosext.rehearsal.snapshot.world import Doubt, Node, Pod, World
 
 WATCH_ALL_PODS = 500
 """Up to this many Pods on cut nodes, all are tracked; beyond, only kube-dns' and istiod's."""
@@ -85,6 +88,21 @@ class SimulationInputs:
         self.answers = Answers(self)
         self._stays: dict[tuple[int, tuple[Taint, ...]], float] = {}
 
+    def turned(self, world: World) -> SimulationInputs:
+        """Return the inputs for a world with an assumption turned; all that it leaves as it is remains prepared."""
+        if (
+            world.nodes is not self.world.nodes
+            or world.pods is not self.world.pods
+            or world.dns != self.world.dns
+        ):
+            return SimulationInputs(world, self.plan)
+        twin = copy(self)
+        twin.world, twin.answers = world, Answers(twin)
+        meshed = () if world.mesh == self.world.mesh else ("istiod_pods", "watched", "evictable", "meshed")
+        for name in ("doubts", "uses_ending", *meshed):
+            twin.__dict__.pop(name, None)
+        return twin
+
     @cached_property
     def hubs(self) -> tuple[Node, ...]:
         """The control-plane nodes that are not cut: the side that cut nodes lose contact with."""
@@ -96,8 +114,21 @@ class SimulationInputs:
 
     @cached_property
     def knows_dns(self) -> bool:
-        """Whether a kube-dns was ready before the cut; without one, DNS during the cut is unknown."""
-        return self.world.dns is not None and any(pod.ready and not pod.terminating for pod in self.dns_pods)
+        """Whether a kube-dns was ready before the cut, and it is what the nodes ask; otherwise DNS is unknown."""
+        if self.world.dns is None or self.world.dns_doubts:
+            return False
+        return any(pod.ready and not pod.terminating for pod in self.dns_pods)
+
+    @cached_property
+    def prefers_zone(self) -> bool:
+        """Whether nodes ask the kube-dns of their own zone while there is one."""
+        return self.world.dns is not None and self.world.dns.prefers in (Nearness.ZONE, Nearness.BALANCED)
+
+    @cached_property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Why no outcome of this cut can be known, apart from routes and DNS."""
+        longest_s = max(end - begin for begin, end in self.plan.periods)
+        return doubts_of(self.world, self.plan.cut_nodes, longest_s)
 
     @cached_property
     def istiod_pods(self) -> tuple[Pod, ...]:
@@ -134,6 +165,8 @@ class SimulationInputs:
     @cached_property
     def evictable(self) -> dict[int, list[tuple[float, list[Pod], list[Pod]]]]:
         """Cut node -> (seconds after NoExecute, watched Pods, other Pods), soonest first."""
+        if not self.world.control_plane.evicts:
+            return {number: [] for number in self.living}
         return {number: self._evictable(number) for number in self.living}
 
     def _evictable(self, number: int) -> list[tuple[float, list[Pod], list[Pod]]]:
@@ -243,8 +276,9 @@ class SimulationInputs:
     def kinds(self) -> tuple[int, ...]:
         """The number of each node's kind; two nodes of one kind reach the same others, cut or not."""
         numbers: dict[tuple[object, ...], int] = {}
+        by_zone = self.prefers_zone
         kinds = (
-            (self.is_cut[number], node.control_plane, self.routes.kind(number))
+            (self.is_cut[number], node.control_plane, by_zone and node.zone, self.routes.kind(number))
             for number, node in enumerate(self.world.nodes)
         )
         return tuple(numbers.setdefault(kind, len(numbers)) for kind in kinds)

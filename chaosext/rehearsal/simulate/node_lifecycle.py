@@ -619,6 +619,8 @@ class _Controller:
 
     def _rate(self, zone: int, state: ZoneState) -> float:
         settings, fleet = self._settings, self._fleet
+        if state is ZoneState.FULL_DISRUPTION and not settings.evicts_lost_zones:
+            return 0.0
         if state is not ZoneState.PARTIAL_DISRUPTION:
             return settings.eviction_rate
         size = fleet.others_ready[zone] + fleet.others_lost[zone] + self._sizes[zone]

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
-from chaosext.rehearsal.network.routes import Proof
+from chaosext.rehearsal.network.routes import STRENGTH, Evidence, Proof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from chaosext.model.timeline import Kind
     from chaosext.rehearsal.simulate.impact import Impact
+    from chaosext.rehearsal.snapshot.world import Alternative, Doubt
 
 SCHEMA = "chaosext.rehearsal/v1"
 
@@ -270,6 +271,39 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What one part of a prediction rests on."""
+
+    part: str
+    evidence: Evidence
+    rests_on: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"part": self.part, "evidence": self.evidence.value, "rests_on": self.rests_on}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Otherwise:
+    """The prediction if an assumption does not hold."""
+
+    alternative: Alternative
+    prediction: Prediction
+
+    def __str__(self) -> str:
+        is_known = self.prediction.simulations.is_whole
+        then = self.prediction.verdict.value if is_known else NO_TIME
+        return f"{self.alternative.assumed}; otherwise: {then}. To settle it: {self.alternative.settles}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.alternative.name,
+            "assumed": self.alternative.assumed,
+            "otherwise": self.prediction.verdict.value,
+            "settles": self.alternative.settles,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """A prediction. `outcomes` are sorted, likeliest first, and sum to 1. `self_heals` is None if unknown.
 
@@ -281,6 +315,8 @@ class Prediction:
     `routes`: whether it is proven which node reaches which Pods, and by what; `routes_lost`: those that end
     during the cut. `outages`: those of DNS on nodes that are not cut, and on the others after the heal if it
     recovers; the longest first.
+    `doubts`: other reasons why the outcome is unknown. `otherwise`: the predictions with assumptions turned, as far as
+    they differ. `evidence`: what the parts of the prediction rest on.
     """
 
     assumptions: tuple[str, ...]
@@ -303,6 +339,9 @@ class Prediction:
     routes_lost: RoutesLost = RoutesLost()
     outages: tuple[DnsOutage, ...] = ()
     impact: Impact | None = None
+    doubts: tuple[Doubt, ...] = ()
+    otherwise: tuple[Otherwise, ...] = ()
+    evidence: tuple[Basis, ...] = ()
 
     @property
     def headline(self) -> str:
@@ -339,6 +378,15 @@ class Prediction:
         """Whether the headline has the outage: if DNS does not recover, only one on nodes that are not cut."""
         return self.verdict is not Forecast.DEVIATED or outage.where == NOT_CUT
 
+    @property
+    def weakest(self) -> Evidence:
+        """The weakest evidence of all parts."""
+        return min((each.evidence for each in self.evidence), key=STRENGTH.index, default=Evidence.DOCUMENTS)
+
+    def evidence_json(self) -> dict[str, Any]:
+        """Return the weakest evidence, and that of each part."""
+        return {"weakest": self.weakest.value, "parts": [each.to_json() for each in self.evidence]}
+
     def advised(self, advice: tuple[Advice, ...]) -> Self:
         """Return the prediction with this advice, already ranked."""
         return replace(self, advice=advice)
@@ -355,6 +403,9 @@ class Prediction:
             "simulations": {"made": self.simulations.made, "wanted": self.simulations.wanted},
             "routes": self.routes.to_json(),
             "routes_lost": self.routes_lost.to_json(),
+            "doubts": [each.to_json() for each in self.doubts],
+            "unsettled": [each.to_json() for each in self.otherwise],
+            "evidence": self.evidence_json(),
             "assumptions": list(self.assumptions),
             "timings": dict(self.timings),
             "outcomes": [outcome.to_json() for outcome in self.outcomes],

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 ISTIOD = "istiod"
 KUBELET = "kubelet"
 
+INJECT_LABEL = "sidecar.istio.io/inject"
+"""Label of a Pod that asks for a sidecar, whatever its namespace says."""
+
 ANSWERED_WITHIN_S = (0.3, 4.0)
 """Delay from the heal until a hanging webhook call succeeds: the connection is retried after 1, 3 and 7 s."""
 
@@ -68,7 +71,7 @@ class SidecarSync:
         settings = self._mesh
         if settings is None or pod.sidecar is SidecarKind.NONE or not settings.webhook_fails_closed:
             return True
-        if pod.namespace not in settings.injects:
+        if pod.namespace not in settings.injects and pod.group.spec.labels.get(INJECT_LABEL) != "true":
             return True
         answers = any(map(self._answers_hub, self._behind()))
         return answers if self._knows or not answers else None
@@ -114,7 +117,7 @@ class SidecarSync:
             return
         if not self._knows:
             return
-        if self._can_configure(pod, self._lookups.viewer()):
+        if self._can_configure(pod, self._lookups.viewer(names=True)):
             self._ready(t, pod)
             return
         pod.waits_since = t
@@ -150,7 +153,7 @@ class SidecarSync:
 
     def look(self, t: float) -> None:
         """Handle a change of DNS or istiod: waiting sidecars resume after their delay; xDS is lost or restored."""
-        view = self._lookups.viewer()
+        view = self._lookups.viewer(names=True)
         for pod in [each for each in self._waiting if self._can_configure(each, view)]:
             del self._waiting[pod]
             configured_s = t + self._scene.between(*sidecar_kinds.CONFIGURED_WITHIN_S)
@@ -195,7 +198,7 @@ class SidecarSync:
         return Dns.DEAD not in map(view, self._stage.judged) and all(map(self._finds_istiod, self._clients))
 
     def _restore(self, t: float) -> None:
-        if self._lost and self._in_sync(self._lookups.viewer()) and self._mesh is not None:
+        if self._lost and self._in_sync(self._lookups.viewer(names=True)) and self._mesh is not None:
             self._scene.trace.xds_back_s = t
             self._lost, self._broken, self._settled = False, False, True
             detail = "all sidecars are in sync"

@@ -64,7 +64,6 @@ READ_FLAGS = TIMING_FLAGS | {CONTROLLERS, TAINT_MANAGER, NO_PLUGINS, GATES}
 
 NEEDED_CONTROLLERS: Mapping[str, str] = {
     "node-lifecycle-controller": "nodelifecycle",
-    "taint-eviction-controller": "",
     "endpointslice-controller": "endpointslice",
     "deployment-controller": "deployment",
     "replicaset-controller": "replicaset",
@@ -74,6 +73,9 @@ NEEDED_CONTROLLERS: Mapping[str, str] = {
     "pod-garbage-collector-controller": "podgc",
 }
 """Controllers that a prediction takes for running -> their older name (controller-manager, cmd/.../names)."""
+
+TAINT_EVICTION, TAINT_EVICTION_SINCE = "taint-eviction-controller", (1, 29)
+"""The controller that evicts Pods, and the version that separated it from the node lifecycle controller."""
 
 GATES_THAT_MATTER = ("DeploymentPodReplacementPolicy=true", "TaintBasedEvictions=false")
 """Settings of feature gates that change when Pods are evicted or replaced."""
@@ -217,6 +219,15 @@ def unmodelled(flags: Mapping[str, str]) -> Iterator[str]:
     for gate in GATES_THAT_MATTER:
         if gate in flags.get(GATES, ""):
             yield f"--{GATES} has {gate}, which isn't modelled"
+
+
+def evicts(flags: Mapping[str, str], version: str) -> bool:
+    """Whether Pods are evicted from lost nodes: since 1.29 by a controller that can be switched off."""
+    listed = [each.strip() for each in flags.get(CONTROLLERS, "*").split(",")]
+    if f"-{TAINT_EVICTION}" in listed:
+        return False
+    is_own = minor(version) >= TAINT_EVICTION_SINCE
+    return not is_own or "*" in listed or TAINT_EVICTION in listed
 
 
 def _source(static: Mapping[str, str] | None, given: Mapping[str, str], version: str, where: str) -> str:

@@ -44,7 +44,7 @@ class Meta(Document):
         return next((f"{each.kind}/{each.name}" for each in owners), "")
 
 
-class NotedMeta(Meta):
+class AnnotatedMeta(Meta):
     annotations: Strings | None = None
 
 
@@ -92,6 +92,7 @@ class NodeInfo(Document):
 
 
 class NodeSpec(Document):
+    providerID: str = ""
     unschedulable: bool = False
     taints: list[Taint] | None = None
 
@@ -104,7 +105,7 @@ class NodeStatus(Document):
 
 
 class Node(Document):
-    metadata: NotedMeta = field(default_factory=NotedMeta)
+    metadata: AnnotatedMeta = field(default_factory=AnnotatedMeta)
     spec: NodeSpec = field(default_factory=NodeSpec)
     status: NodeStatus = field(default_factory=NodeStatus)
 
@@ -257,11 +258,21 @@ class WorkloadSpec(Document):
     replicas: Int32 | None = None
     parallelism: Int32 | None = None
     podManagementPolicy: str = "OrderedReady"
+    podReplacementPolicy: str = ""
+
+
+class WorkloadStatus(Document):
+    desiredNumberScheduled: Int32 | None = None
 
 
 class Workload(Document):
-    metadata: NotedMeta = field(default_factory=NotedMeta)
+    metadata: AnnotatedMeta = field(default_factory=AnnotatedMeta)
     spec: WorkloadSpec = field(default_factory=WorkloadSpec)
+    status: WorkloadStatus = field(default_factory=WorkloadStatus)
+
+
+class ServicePort(Document):
+    port: Int32 = 0
 
 
 class ServiceSpec(Document):
@@ -271,10 +282,13 @@ class ServiceSpec(Document):
     publishNotReadyAddresses: bool = False
     type: str = "ClusterIP"
     externalTrafficPolicy: str = "Cluster"
+    ports: list[ServicePort] | None = None
+    internalTrafficPolicy: str = ""
+    trafficDistribution: str = ""
 
 
 class Service(Document):
-    metadata: Meta = field(default_factory=Meta)
+    metadata: AnnotatedMeta = field(default_factory=AnnotatedMeta)
     spec: ServiceSpec = field(default_factory=ServiceSpec)
 
 

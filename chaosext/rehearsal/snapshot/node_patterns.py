@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     )
 
 
+OVER = ("Succeeded", "Failed")
+"""Phases of a Pod that has finished."""
+
+
 def is_over(pod: Pod) -> bool:
     """Whether the Pod has finished, so that it uses no resources."""
-    return pod.phase in ("Succeeded", "Failed")
+    return pod.phase in OVER
 
 
 def meets(requirement: Requirement, labels: Labels) -> bool:
@@ -56,6 +60,11 @@ def _compares(requirement: Requirement, value: str | None) -> bool:
 def selects(selector: LabelSelector | None, labels: Labels) -> bool:
     """Whether a Pod's labels match. None matches no Pod; an empty selector matches every Pod."""
     return selector is not None and all(meets(each, labels) for each in selector.requirements)
+
+
+def templates(pods: Iterable[Pod]) -> list[Pod]:
+    """Return one Pod of each template that is not finished; Pods of one template have one namespace and owner."""
+    return list({id(pod.spec): pod for pod in pods if pod.phase not in OVER}.values())
 
 
 def has_all(wanted: Labels, labels: Labels) -> bool:

@@ -2,9 +2,10 @@
 
 Every field that is kept is named here or in documents.py. A snapshot therefore never contains a Secret, an
 environment variable, an image, a command, a header of a hook or probe, a ConfigMap other than Cilium's
-routing settings, or an annotation other than Calico's addresses, flannel's backend, KWOK's mark and
-chaosext.io/quorum. The only arguments kept are those flags of the control plane that a prediction reads
-(control_plane_flags.READ_FLAGS).
+routing settings, kubelet's clusterDNS and how long NodeLocal DNSCache serves expired names, or an annotation
+other than Calico's addresses, flannel's backend, KWOK's mark, a Service's topology and chaosext.io/quorum. Of a
+node's providerID only its scheme is kept. The only arguments kept are those flags of the control plane that a
+prediction reads (control_plane_flags.READ_FLAGS).
 """
 
 from __future__ import annotations
@@ -17,11 +18,20 @@ import msgspec
 
 from chaosext.rehearsal.snapshot import documents as doc
 from chaosext.rehearsal.snapshot.control_plane_flags import NODE_ARGS, READ_FLAGS, timing_node_args
+from chaosext.rehearsal.snapshot.dns_detection import (
+    KUBELET_CONFIG,
+    LOCAL_WITH_FALLBACK,
+    MARKS,
+    NODE_CACHES,
+    TOPOLOGY,
+    config_of_dns,
+)
+from chaosext.rehearsal.snapshot.mesh_detection import AMBIENT_LABEL
 from chaosext.rehearsal.snapshot.networks.calico import HARMLESS, READ
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
 from chaosext.rehearsal.snapshot.networks.cilium import KEYS as CILIUM_KEYS
 from chaosext.rehearsal.snapshot.networks.flannel import BACKEND
-from chaosext.rehearsal.snapshot.reader import DNS_LABEL, NODE_LEASES, WITH_TIMINGS, WORKLOADS
+from chaosext.rehearsal.snapshot.reader import NODE_LEASES, WITH_TIMINGS, WORKLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -31,8 +41,8 @@ _FLAG = re.compile(r"--([a-z-]+)=.*")
 _CALICO_KINDS = ("BGPPeer", "BGPConfiguration", "IPPool", "FelixConfiguration")
 
 _LABELS = {
-    "Service": frozenset({DNS_LABEL[0]}),
-    "Namespace": frozenset({"istio-injection", "istio.io/rev"}),
+    "Service": frozenset(MARKS),
+    "Namespace": frozenset({"istio-injection", "istio.io/rev", AMBIENT_LABEL}),
     **dict.fromkeys(WORKLOADS, frozenset({doc.QUORUM})),
 }
 """Kind -> the labels to keep. Nodes and Pods keep all labels, as a selector may use any of them."""
@@ -48,9 +58,13 @@ _ANNOTATIONS: Mapping[str, tuple[str, ...]] = {
         doc.KWOK,
         *NODE_ARGS,
     ),
+    "Service": (*TOPOLOGY, LOCAL_WITH_FALLBACK),
     **dict.fromkeys(WORKLOADS, (doc.QUORUM,)),
 }
 """Kind -> the annotations to keep; of k3s' and RKE2's arguments, the same flags as of the control plane's."""
+
+CONFIGS = (CILIUM_CONFIG, KUBELET_CONFIG, *NODE_CACHES)
+"""The ConfigMaps of kube-system to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +102,11 @@ WANTED = (
     ObjectKind(
         plural="felixconfigurations", kind="FelixConfiguration", api_version="crd.projectcalico.org/v1"
     ),
-    ObjectKind(
-        plural="configmaps", kind="ConfigMap", api_version="v1", namespace="kube-system", name=CILIUM_CONFIG
+    *(
+        ObjectKind(
+            plural="configmaps", kind="ConfigMap", api_version="v1", namespace="kube-system", name=name
+        )
+        for name in CONFIGS
     ),
     ObjectKind(plural="pods", kind="Pod", api_version="v1"),
     ObjectKind(plural="leases", kind="Lease", api_version="coordination.k8s.io/v1", namespace=NODE_LEASES),
@@ -108,10 +125,11 @@ def least(wanted: ObjectKind, item: Mapping[str, Any]) -> dict[str, Any]:
         _keep(kept["metadata"], "labels", _LABELS.get(wanted.kind, ()))
     if wanted.kind == "Pod":
         _complete_pod(kept, item)
-    elif wanted.kind == "Node":
-        _keep_timings(kept["metadata"].get("annotations", {}))
     elif wanted.kind == "ConfigMap":
-        _keep(kept, "data", CILIUM_KEYS)
+        _keep_config(kept)
+    _keep_timings(kept["metadata"].get("annotations", {}))
+    if provider := kept.get("spec", {}).get("providerID"):
+        kept["spec"]["providerID"] = f"{provider.partition('://')[0]}://"
     return said | kept
 
 
@@ -126,6 +144,17 @@ def _keep(kept: dict[str, Any], name: str, keys: Collection[str]) -> None:
     given = kept.pop(name, None) or {}
     if found := {key: given[key] for key in keys if key in given}:
         kept[name] = found
+
+
+def _keep_config(kept: dict[str, Any]) -> None:
+    """Reduce a ConfigMap to the settings that are read."""
+    settings = config_of_dns(kept["metadata"]["name"], kept.get("data") or {})
+    if settings is None:
+        _keep(kept, "data", CILIUM_KEYS)
+        return
+    kept.pop("data", None)
+    if settings:
+        kept["data"] = settings
 
 
 def _calico(kind: str, item: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chaosext.cluster.objects import (
@@ -23,10 +25,30 @@ from chaosext.rehearsal.snapshot.control_plane_flags import (
     STATIC_PODS,
     control_plane,
     distribution_flags,
+    evicts,
     given_flags,
     idle,
     minor,
     unmodelled,
+)
+from chaosext.rehearsal.snapshot.dns_detection import (
+    DnsShown,
+    DnsSighting,
+    dns_alternatives,
+    doubts_of_node_cache,
+    find_dns,
+    handed_out,
+    is_node_cache,
+    is_node_cache_config,
+    nearness,
+    stale_s,
+)
+from chaosext.rehearsal.snapshot.mesh_detection import (
+    FAILS_OPEN,
+    ISTIOD,
+    NOT_INJECTED,
+    MeshSighting,
+    other_meshes,
 )
 from chaosext.rehearsal.snapshot.networks.calico import READ
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
@@ -34,15 +56,26 @@ from chaosext.rehearsal.snapshot.networks.detect import detect
 from chaosext.rehearsal.snapshot.networks.flannel import BACKEND
 from chaosext.rehearsal.snapshot.networks.overlays import ANTREA_CONFIG
 from chaosext.rehearsal.snapshot.networks.sighting import Sighting
+from chaosext.rehearsal.snapshot.node_patterns import behind, is_over, templates
+from chaosext.rehearsal.snapshot.platforms import (
+    Platform,
+    as_run_by,
+    hidden_control_plane,
+    platform_of,
+    repairs,
+    timing_alternatives,
+)
 from chaosext.rehearsal.snapshot.pod_specs import Specs, resources, selector
 from chaosext.rehearsal.snapshot.snapshot_files import HOW_TO, Listed, plain, read_files
 from chaosext.rehearsal.snapshot.world import (
+    Alternative,
     ControlPlane,
     DisruptionBudget,
     Doubt,
     Mesh,
     Network,
     Node,
+    OtherMesh,
     Plugin,
     Service,
     Workload,
@@ -55,7 +88,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chaosext.rehearsal.snapshot.snapshot_files import Reading
-    from chaosext.rehearsal.snapshot.world import Pod, PodSpec
+    from chaosext.rehearsal.snapshot.world import Pod
 
 Custom = TypeVar("Custom", BgpPeer, IpPool)
 
@@ -70,7 +103,8 @@ REGION_LABEL = "topology.kubernetes.io/region"
 OLD_ZONE_LABELS = ("failure-domain.beta.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone")
 """Labels from before Kubernetes 1.17, still read by the node lifecycle controller (component-helpers/node/topology)."""
 
-WITH_TIMINGS = ("kube-controller-manager-", "kube-apiserver-")
+MANAGER = "kube-controller-manager-"
+WITH_TIMINGS = (MANAGER, "kube-apiserver-")
 """Name prefixes of the static Pods whose arguments give the timings (kubeadm appends the node's name)."""
 
 API_SERVER_NAMESPACES = ("kube-system", "openshift-kube-apiserver")
@@ -80,7 +114,8 @@ OWN_NAMESPACE = "kube-system"
 """A small cluster may have Pods in this namespace only."""
 
 NODE_LEASES = "kube-node-lease"
-DNS_LABEL = ("k8s-app", "kube-dns")
+HEALTH_CHECKS = ("MachineHealthCheck", "NodeHealthCheck")
+"""Kinds that replace nodes which are not Ready: OpenShift, Cluster API; Medik8s."""
 
 
 def read_snapshot(
@@ -112,7 +147,9 @@ class _World:
         self._assumptions: list[str] = []
         self._missing: set[str] = set()
         self._doubts: list[Doubt] = []
+        self._otherwise: list[Alternative] = []
         self._static: list[bytes | memoryview] = []
+        self._sees_manager = False
         self._distribution: dict[str, str] | None = None
         self._backends: dict[str, str] = {}
 
@@ -122,17 +159,27 @@ class _World:
         self._miss_kinds(pods)
         self._doubt_namespaces(pods)
         self._doubt_flags(flags)
-        services = self._services()
+        services, workloads, platform = self._services(), self._workloads(), platform_of(nodes)
+        dns, asked = self._dns(services, pods), self._handed_out()
+        mesh, control_plane = self._mesh(services, pods), self._control_plane(flags, platform)
+        self._otherwise += dns_alternatives(dns.service, workloads.values(), pods)
+        self._otherwise += hidden_control_plane(nodes, platform)
         return World(
             nodes=nodes,
             pods=pods,
-            workloads=self._workloads(),
+            workloads=workloads,
             budgets=tuple(map(_budget, self._listed.of("PodDisruptionBudget", doc.Budget))),
             services=tuple(service for service, _ in services),
-            dns=self._dns(services, pods),
+            dns=dns.service,
+            dns_doubts=(*dns.doubts, *doubts_of_node_cache(nodes, pods, asked)),
+            dns_stale_s=self._stale_s(),
             network=self._network(nodes, pods),
-            mesh=self._mesh(services, pods),
-            control_plane=self._control_plane(flags),
+            mesh=mesh,
+            other_meshes=self._other_meshes(services, workloads.values(), pods),
+            control_plane=control_plane,
+            repairs=repairs(nodes, templates(pods), self._health_checks()),
+            doubts=(*_unseen_nodes(nodes, pods), *_replaced_late(workloads, pods, dns.service, mesh)),
+            alternatives=tuple(self._otherwise),
             taken_at=parse_time(self._listed.taken_at),
             missing=frozenset(self._missing),
             assumptions=tuple(self._assumptions),
@@ -221,6 +268,7 @@ class _World:
         for each, (_, raw) in found:
             if each.metadata.namespace == "kube-system" and each.metadata.name.startswith(WITH_TIMINGS):
                 self._static.append(raw)
+                self._sees_manager |= each.metadata.name.startswith(MANAGER)
             pods.append(make(each))
         if doubles := self._listed.doubles:
             said = ", ".join(f"{count} {kind}" for kind, count in sorted(doubles.items()))
@@ -239,25 +287,26 @@ class _World:
             (_service(each), each.metadata.labels or {}) for each in self._listed.of("Service", doc.Service)
         )
 
-    def _dns(
-        self, services: Iterable[tuple[Service, Mapping[str, str]]], pods: Iterable[Pod]
-    ) -> Service | None:
-        """Find kube-dns by its name, else by its label, excluding the upstream Service of NodeLocal DNSCache."""
-        key, value = DNS_LABEL
-        for service, _ in services:
-            if (service.namespace, service.name) == ("kube-system", "kube-dns"):
-                return service
-        for service, labels in services:
-            if labels.get(key) == value and "upstream" not in service.name and service.cluster_ips:
-                self._assume(f"cluster DNS is {service.subject}, by its label {key}={value}")
-                return service
-        if any(pod.spec.labels.get(key) == value for pod in pods):
-            self._assume(
-                f"no Service of cluster DNS in the snapshot: assumed to be the Pods with {key}={value}"
-            )
-            return Service(namespace="kube-system", name="kube-dns", selector={key: value})
-        self._assume("no kube-dns in the snapshot: DNS is unknown")
-        return None
+    def _dns(self, services: Sequence[tuple[Service, Mapping[str, str]]], pods: Sequence[Pod]) -> DnsShown:
+        shown = find_dns(DnsSighting(services=services, pods=pods, handed_out=self._handed_out()))
+        if shown.assumed:
+            self._assume(shown.assumed)
+        return shown
+
+    def _handed_out(self) -> tuple[str, ...]:
+        return handed_out(self._configs)
+
+    def _stale_s(self) -> float:
+        caches = (data for name, data in self._configs.items() if is_node_cache_config(name))
+        return max((stale_s(data.get("Corefile", "")) for data in caches), default=0.0)
+
+    @cached_property
+    def _configs(self) -> Mapping[str, Mapping[str, str]]:
+        """The data of kube-system's ConfigMaps, by name."""
+        found = self._listed.of("ConfigMap", doc.ConfigMap)
+        return {
+            each.metadata.name: each.data or {} for each in found if each.metadata.namespace == "kube-system"
+        }
 
     # -- network --
 
@@ -275,7 +324,7 @@ class _World:
             peers=tuple(self._plain("BGPPeer", BgpPeer)),
             full_mesh=self._full_mesh(),
             pools=tuple(self._plain("IPPool", IpPool)),
-            nodelocal_dns=any(_is_named(spec, "node-local-dns") for spec in specs.values()),
+            nodelocal_dns=any(map(is_node_cache, specs.values())),
         )
 
     def _full_mesh(self) -> bool | None:
@@ -320,7 +369,9 @@ class _World:
             return None
         if istiod is None:
             self._assume("no Service of istiod in the snapshot: assumed to be the Pods with app=istiod")
-            istiod = Service(namespace="istio-system", name="istiod", selector={"app": "istiod"})
+            istiod = ISTIOD
+        if not behind(istiod, pods):
+            return None
         return Mesh(istiod=istiod, injects=self._injected(meshed), webhook_fails_closed=self._fails_closed())
 
     def _injected(self, meshed: set[str]) -> frozenset[str]:
@@ -328,9 +379,35 @@ class _World:
             self._assume(
                 "no Namespaces in the snapshot: sidecars are assumed to be injected into Pods that have one"
             )
+            self._otherwise.append(NOT_INJECTED)
             return frozenset(meshed)
-        spaces = self._listed.of("Namespace", doc.Workload)
-        return frozenset(each.metadata.name for each in spaces if _injects(each.metadata.labels or {}))
+        known = self._namespaces
+        unseen = meshed - known.keys()
+        return frozenset(name for name, labels in known.items() if _injects(labels)) | unseen
+
+    @cached_property
+    def _namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        """The labels of each namespace."""
+        found = self._listed.of("Namespace", doc.Workload)
+        return {each.metadata.name: each.metadata.labels or {} for each in found}
+
+    def _other_meshes(
+        self,
+        services: Iterable[tuple[Service, Mapping[str, str]]],
+        workloads: Iterable[Workload],
+        pods: Sequence[Pod],
+    ) -> tuple[OtherMesh, ...]:
+        istiod = next((service for service, _ in services if service.name == "istiod"), ISTIOD)
+        return other_meshes(
+            MeshSighting(
+                pods=templates(pods),
+                namespaces=self._namespaces,
+                services=[service.subject for service, _ in services],
+                workloads=[each.subject for each in workloads],
+                istiod=istiod,
+                others=self._listed.others,
+            )
+        )
 
     def _fails_closed(self) -> bool:
         """Whether Istio's webhooks make the API server reject a Pod when the injector is unreachable."""
@@ -342,6 +419,7 @@ class _World:
         ]
         if not found:
             self._assume("no injection webhook in the snapshot: assumed to fail closed (failurePolicy Fail)")
+            self._otherwise.append(FAILS_OPEN)
         return not found or any(each.failurePolicy == "Fail" for each in found)
 
     # -- control plane --
@@ -353,14 +431,23 @@ class _World:
         for why in unmodelled({**(self._static_flags() or {}), **given}):
             self._doubt(why)
 
-    def _control_plane(self, given: Mapping[str, str]) -> ControlPlane:
+    def _control_plane(self, given: Mapping[str, str], platform: Platform) -> ControlPlane:
         static, where = self._static_flags(), STATIC_PODS if self._static else SERVERS
         made = control_plane(static, given, self._version(), where)
         if static is None:
+            made = as_run_by(made, platform, given)
             self._assume(f"no static Pod of the control plane in the snapshot: {made.timings.source}")
         if names := idle(given):
             self._assume(f"no effect on the prediction: {', '.join(f'--{name}' for name in names)}")
-        return made
+        if not self._sees_manager and self._distribution is None:
+            self._otherwise += timing_alternatives(made, platform, given)
+        return replace(made, platform=platform.name, evicts=evicts({**(static or {}), **given}, made.version))
+
+    def _health_checks(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for kind in HEALTH_CHECKS:
+            for _, raw in self._listed.items.get(kind, ()):
+                name, spec = _name_and_spec(plain(raw))
+                yield f"{kind}/{name}", spec
 
     def _version(self) -> str:
         if self._listed.version:
@@ -396,6 +483,7 @@ def _node(found: doc.Node, bgp: doc.CalicoBgp | None, leases: Mapping[str, datet
         lease_renewed=leases.get(meta.name),
         kubelet_version=found.status.nodeInfo.kubeletVersion,
         simulated=doc.KWOK in notes,
+        provider=found.spec.providerID.partition("://")[0],
         bgp_addresses=_bgp_addresses(bgp, notes),
         reflector_cluster=(bgp.routeReflectorClusterID if bgp else "")
         or notes.get("projectcalico.org/RouteReflectorClusterID", ""),
@@ -416,10 +504,6 @@ def _bgp_addresses(bgp: doc.CalicoBgp | None, notes: Mapping[str, str]) -> tuple
     return tuple(address for pair in zip(own, noted, strict=True) if (address := pair[0] or pair[1]))
 
 
-def _is_named(spec: PodSpec, name: str) -> bool:
-    return any(spec.labels.get(label) == name for label in ("k8s-app", "app", "name"))
-
-
 def _name_and_spec(value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Return name and spec of a Calico object. Raises MALFORMED errors for an invalid one."""
     spec = value.get("spec") or {}
@@ -435,19 +519,21 @@ def _zone(labels: Mapping[str, str]) -> str:
 
 
 def _workload(kind: str, found: doc.Workload) -> Workload:
-    wanted = found.spec.parallelism if kind == "Job" else found.spec.replicas
+    wanted = {"Job": found.spec.parallelism, "DaemonSet": found.status.desiredNumberScheduled}
+    replicas = wanted.get(kind, found.spec.replicas)
     return Workload(
         kind=kind,
         namespace=found.metadata.namespace,
         name=found.metadata.name,
-        replicas=1 if wanted is None else wanted,
+        replicas=1 if replicas is None else replicas,
         owner=found.metadata.owner,
         pod_management=found.spec.podManagementPolicy,
         quorum=_quorum(found.metadata),
+        replaces_late=found.spec.podReplacementPolicy == "TerminationComplete",
     )
 
 
-def _quorum(meta: doc.NotedMeta) -> bool | None:
+def _quorum(meta: doc.AnnotatedMeta) -> bool | None:
     said = (meta.labels or {}).get(doc.QUORUM) or (meta.annotations or {}).get(doc.QUORUM)
     return {"true": True, "false": False}.get(said or "")
 
@@ -461,6 +547,9 @@ def _service(found: doc.Service) -> Service:
         cluster_ips=tuple(ip for ip in ips if ip and ip != "None"),
         publishes_not_ready=found.spec.publishNotReadyAddresses,
         external=found.spec.type == "LoadBalancer" or found.spec.externalTrafficPolicy == "Local",
+        ports=tuple(each.port for each in found.spec.ports or ()),
+        local_only=found.spec.internalTrafficPolicy == "Local",
+        prefers=nearness(found),
     )
 
 
@@ -472,6 +561,29 @@ def _budget(found: doc.Budget) -> DisruptionBudget:
         min_available=str(found.spec.minAvailable),
         max_unavailable=str(found.spec.maxUnavailable),
     )
+
+
+def _unseen_nodes(nodes: Iterable[Node], pods: Iterable[Pod]) -> Iterator[Doubt]:
+    """Yield each node that Pods run on and that is not in the snapshot: it does not show the whole cluster."""
+    known = {node.name for node in nodes}
+    elsewhere = (pod for pod in pods if pod.node not in known and pod.node)
+    unseen = Counter(pod.node for pod in elsewhere if not is_over(pod) and not pod.terminating)
+    for name, count in sorted(unseen.items()):
+        why = f"{count} Pods run on it, and it is not in the snapshot, which therefore does not show the whole cluster"
+        yield Doubt(subject=f"Node/{name}", why=why)
+
+
+def _replaced_late(
+    workloads: Mapping[tuple[str, str], Workload], pods: Sequence[Pod], dns: Service | None, mesh: Mesh | None
+) -> Iterator[Doubt]:
+    """Yield each Deployment of kube-dns or istiod that replaces a Pod only once it is gone (alpha in 1.36)."""
+    vital = (*behind(dns, pods), *behind(mesh.istiod if mesh else None, pods))
+    sets = (workloads.get((pod.namespace, pod.owner)) for pod in vital)
+    owners = {(each.namespace, each.owner) for each in sets if each}
+    for key in sorted(owners):
+        if key in workloads and workloads[key].replaces_late:
+            why = "is TerminationComplete: that no Pod is replaced before it is gone isn't modelled"
+            yield Doubt(subject=workloads[key].subject, key="spec.podReplacementPolicy", why=why)
 
 
 def _injects(labels: Mapping[str, str]) -> bool:

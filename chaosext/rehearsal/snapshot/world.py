@@ -6,7 +6,7 @@ snapshot lacks is None if the engine must treat it as unknown, and otherwise lis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -188,7 +188,8 @@ class Workload:
     """Deployment, ReplicaSet, StatefulSet, DaemonSet, Job. `owner` as in `Pod`.
 
     `pod_management`: a StatefulSet's OrderedReady or Parallel. `quorum`: whether most of its Pods are needed at every
-    moment, as its label or annotation `chaosext.io/quorum` says; None if it has none.
+    moment, as its label or annotation `chaosext.io/quorum` says; None if it has none. `replaces_late`: a
+    Deployment's podReplacementPolicy is TerminationComplete.
     """
 
     kind: str
@@ -198,6 +199,7 @@ class Workload:
     owner: str = ""
     pod_management: str = "OrderedReady"
     quorum: bool | None = None
+    replaces_late: bool = False
 
     @property
     def subject(self) -> str:
@@ -232,6 +234,8 @@ class Node:
     """As "v1.34.4"; "" if unknown."""
     simulated: bool = False
     """KWOK simulates its kubelet."""
+    provider: str = ""
+    """The scheme of its providerID, as "aws"; "" if it has none."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -244,12 +248,22 @@ class Node:
         return f"Node/{self.name}"
 
 
+class Nearness(StrEnum):
+    """Which endpoints a Service prefers: trafficDistribution, its topology annotations, or OpenShift's own one."""
+
+    ANY = ""
+    NODE = "same node"
+    ZONE = "same zone"
+    BALANCED = "same zone, if that balances the load"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """A Service; it selects the Pods in its namespace that have all labels of `selector` (empty: none).
 
     `external`: a load balancer outside the cluster follows its endpoints, as its type is LoadBalancer or its
     externalTrafficPolicy Local.
+    `local_only`: internalTrafficPolicy is Local. `prefers`: which endpoints a node uses while it has any such.
     """
 
     namespace: str
@@ -258,6 +272,9 @@ class Service:
     cluster_ips: tuple[str, ...] = ()
     publishes_not_ready: bool = False
     external: bool = False
+    ports: tuple[int, ...] = ()
+    local_only: bool = False
+    prefers: Nearness = Nearness.ANY
 
     @property
     def subject(self) -> str:
@@ -287,6 +304,9 @@ class Doubt:
     subject: str
     why: str
     key: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return {"subject": self.subject, "key": self.key, "why": self.why}
 
     def __str__(self) -> str:
         return f"{self.subject}{f' {self.key}' if self.key else ''}: {self.why}"
@@ -344,6 +364,30 @@ class Mesh:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherMesh:
+    """A mesh whose behaviour in a cut is not modelled.
+
+    `members`: (namespace, owner) of the Pods that depend on it, its own included. `settles`: what would settle
+    their fate. `breaks_at_once`: it matters to running Pods too, not only to new ones.
+    """
+
+    name: str
+    subject: str
+    members: frozenset[tuple[str, str]] = frozenset()
+    settles: str = ""
+    breaks_at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRepair:
+    """Something that replaces nodes which are not Ready for about `after_s` seconds. `nodes`: those that it watches."""
+
+    by: str
+    after_s: float
+    nodes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ControlPlane:
     """The control plane's settings, with the defaults of its flags; `timings` are those that clusters often change.
 
@@ -368,6 +412,12 @@ class ControlPlane:
     """Seconds; a quarter of kubelet's nodeLeaseDurationSeconds, 40 (pkg/kubelet/kubelet.go)."""
     version: str = ""
     """Version of the API server or the nodes, as "v1.34.4"; "" if unknown."""
+    platform: str = ""
+    """Who runs it, as recognised by its nodes: "EKS", "k3s", …; "" if nothing shows it."""
+    evicts: bool = True
+    """Whether taint-based eviction is in force."""
+    evicts_lost_zones: bool = True
+    """Whether Pods are evicted from a zone whose nodes are all lost, while another zone has a node."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -379,7 +429,21 @@ class ControlPlane:
             "kube_api_qps": self.api_qps,
             "kube_api_burst": self.api_burst,
             "version": self.version,
+            "platform": self.platform,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """Another way that the cluster may be, for all that the snapshot shows: an assumption that could turn the outcome.
+
+    `assumed`: what is taken for true. `settles`: how to settle it. `apply` returns the world as it would be otherwise.
+    """
+
+    name: str
+    assumed: str
+    settles: str
+    apply: Callable[[World], World]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,6 +453,9 @@ class World:
     `workloads` are keyed by (namespace, "ReplicaSet/name"). `taken_at` is the time of the snapshot, if known.
     `missing` are the kinds that no file covered ("BGPPeer", "Service", …): whatever depends on them is
     unknown.
+    `dns_doubts`: why it is unknown what the nodes look names up with. `dns_stale_s`: how long NodeLocal DNSCache serves
+    names after they expired. `doubts`: other reasons why no outcome is known. `alternatives`: assumptions that
+    could turn the outcome.
     """
 
     nodes: tuple[Node, ...]
@@ -401,5 +468,11 @@ class World:
     mesh: Mesh | None = None
     control_plane: ControlPlane = ControlPlane()
     taken_at: datetime | None = None
+    dns_doubts: tuple[Doubt, ...] = ()
+    dns_stale_s: float = 0.0
+    other_meshes: tuple[OtherMesh, ...] = ()
+    repairs: tuple[NodeRepair, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
     missing: frozenset[str] = frozenset()
     assumptions: tuple[str, ...] = ()

@@ -54,10 +54,11 @@ class Taking:
                     raise
                 self.missed[wanted.kind] = error.message
             else:
-                self.kinds.append(wanted.kind)
+                if wanted.kind not in self.kinds:
+                    self.kinds.append(wanted.kind)
 
     def _of(self, wanted: ObjectKind) -> Iterator[dict[str, Any]]:
-        self.counts[wanted.kind] = 0
+        self.counts.setdefault(wanted.kind, 0)
         for page in self._pages(wanted):
             with understood(f"the API server of context {self.cluster.context}"):
                 kept = [least(wanted, item) for item in page.get("items") or ()]

@@ -29,7 +29,7 @@ AT = "2026-11-23T21:00:00+00:00"
 UNHURRIED = ("--time-budget", "1h")
 """However busy the machine is, all is simulated."""
 
-PATCHES = ("dns-affinity", "longer-tolerations", "bgp-on-control-plane")
+PATCHES = ("dns-affinity", "longer-tolerations", "bgp-on-control-plane", "pause-evictions")
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +112,8 @@ def test_each_printed_patch_applied_to_the_snapshot_turns_it_to_go(
 def applied(listed: dict[str, Any], commands: str) -> dict[str, Any]:
     """What kubectl would make of it, as far as these commands go: objects are added, kube-dns' template is patched."""
     listed = deepcopy(listed)
+    if "ssh " in commands:
+        return edited(listed, commands)
     if "apply --filename -" in commands:
         listed["items"].append(json.loads(commands.partition("<<'EOF'\n")[2].partition("\nEOF")[0]))
         return listed
@@ -122,6 +124,18 @@ def applied(listed: dict[str, Any], commands: str) -> dict[str, Any]:
         if item["kind"] == "Pod" and item["metadata"].get("labels", {}).get("k8s-app") == "kube-dns":
             affinity = {**item["spec"].get("affinity", {}), **spec.get("affinity", {})}
             item["spec"].update({**spec, **({"affinity": affinity} if affinity else {})})
+    return listed
+
+
+def edited(listed: dict[str, Any], commands: str) -> dict[str, Any]:
+    """What the edited manifest makes of kube-controller-manager's static Pod: sed does it, as the command says."""
+    edit = re.search(r"sed -i '([^']*)'", commands)
+    assert edit
+    before = "--controllers=*,bootstrapsigner,tokencleaner"
+    done = subprocess.run(["sed", edit[1]], input=before, capture_output=True, text=True, check=True)
+    for item in listed["items"]:
+        if item["metadata"]["name"].startswith("kube-controller-manager-"):
+            item["spec"]["containers"][0].setdefault("command", []).append(done.stdout)
     return listed
 
 

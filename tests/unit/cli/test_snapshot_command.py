@@ -15,7 +15,7 @@ from checkout import ROOT
 from chaosext.cli.main import invoke
 from chaosext.cluster import client
 from chaosext.cluster.client import Cluster, resource_path
-from chaosext.rehearsal.snapshot.prune import WANTED
+from chaosext.rehearsal.snapshot.prune import CONFIGS, WANTED
 from chaosext.rehearsal.snapshot.reader import read_snapshot
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Api(ThreadingHTTPServer):
             return 404 if kind in self.missing else 403, {"message": f"no {kind}"}
         found = [_with_secrets(each) for each in self.items if each["kind"] == kind]
         if kind == "ConfigMap":
+            found = [each for each in found if each["metadata"]["name"] == path.rpartition("/")[2]]
             return (200, found[0]) if found else (404, {"message": "not found"})
         start = int(query.get("continue", ["0"])[0])
         more = str(start + PAGE) if start + PAGE < len(found) else ""
@@ -178,7 +179,7 @@ def test_the_documented_rights_are_those_that_it_needs() -> None:
     assert granted == {each.plural for each in WANTED}
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list"}
     (configs,) = (rule for rule in role["rules"] if "configmaps" in rule["resources"])
-    assert (configs["resourceNames"], configs["verbs"]) == (["cilium-config"], ["get"])
+    assert (configs["resourceNames"], configs["verbs"]) == (list(CONFIGS), ["get"])
 
 
 def test_of_cilium_s_settings_only_how_it_routes_is_kept(api: Api, tmp_path: Path) -> None:

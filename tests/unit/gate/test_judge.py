@@ -16,6 +16,7 @@ from chaosext.gate.losses import LOSSES
 from chaosext.gate.rehearsed import compared
 from chaosext.gate.remedies import Search, led_to
 from chaosext.model.findings import Finding, Status
+from chaosext.rehearsal.network.routes import Evidence
 from chaosext.rehearsal.simulate.impact import Impact, Way
 from chaosext.rehearsal.simulate.planned_cut import Flap
 from chaosext.rehearsal.simulate.prediction import (
@@ -27,6 +28,7 @@ from chaosext.rehearsal.simulate.prediction import (
     Prediction,
 )
 from chaosext.rehearsal.simulate.time_budget import TimeBudget
+from chaosext.rehearsal.snapshot.world import Alternative
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -356,3 +358,40 @@ def test_routes_that_end_in_the_cut_are_a_no_go_even_if_all_is_well_afterwards()
     assert "pods_reachable" in {each.finding.check for each in found.against}
     short = judge(world, replace(PLAN, cut_for_s=100.0, at_most_s=100.0))
     assert "pods_reachable" not in {each.finding.check for each in short.against}
+
+
+# -- what could turn it -----------------------------------------------------------------------------------------
+
+
+def hasty(world: World) -> World:
+    return replace(world, control_plane=ACCELERATED)
+
+
+SLOW = replace(ACCELERATED, timings=replace(ACCELERATED.timings, grace_s=200.0))
+TURNED = Alternative(name="hasty", assumed="the timings are slow", settles="show them", apply=hasty)
+
+
+def test_an_assumption_that_turns_it_makes_it_unknown_and_is_named() -> None:
+    """A grace period of 200 s moves nothing in 90 s; accelerated timings move kube-dns."""
+    slow = replace(STORY, control_plane=SLOW)
+    assert judge(slow, PLAN).decision is Decision.GO
+    found = judge(replace(slow, alternatives=(TURNED,)), PLAN)
+    assert found.decision is Decision.NOT_KNOWN
+    assert "assuming that the timings are slow; otherwise" in found.against[0].finding.summary
+    assert "To settle it: show them" in found.against[0].finding.summary
+
+
+def test_an_assumption_that_turns_nothing_does_not_matter() -> None:
+    slow = replace(MITIGATED, control_plane=SLOW, alternatives=(TURNED,))
+    assert judge(slow, PLAN).decision is Decision.GO
+
+
+def test_a_plan_may_demand_more_than_documents() -> None:
+    demanding = replace(PLAN, accept=Acceptance(evidence=Evidence.SEEN))
+    assert judge(MITIGATED, demanding).decision is Decision.GO
+    managed = replace(MITIGATED, control_plane=replace(MITIGATED.control_plane, platform="EKS"))
+    found = judge(managed, demanding)
+    assert found.decision is Decision.NOT_KNOWN
+    assert [each.finding.check for each in found.against] == ["evidence"]
+    assert "EKS" in found.against[0].finding.summary
+    assert judge(managed, PLAN).decision is Decision.GO

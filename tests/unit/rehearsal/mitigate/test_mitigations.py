@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,43 @@ from chaosext.rehearsal.predict.predict import rehearse
 from chaosext.rehearsal.predict.recommendations import advised, chance_of, score
 from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.simulate.prediction import NO_EFFECT, Dns, Forecast
-from chaosext.rehearsal.snapshot.world import NodeTerm, Requirement
+from chaosext.rehearsal.snapshot.dns_detection import stale_s
+from chaosext.rehearsal.snapshot.world import NodeTerm, Pod, PodSpec, Requirement
 
 if TYPE_CHECKING:
     from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.snapshot.world import World
 
 STORY = cluster()
+MANAGER = Pod(
+    namespace="kube-system",
+    name="kube-controller-manager-cp-1",
+    node="cp-1",
+    spec=PodSpec(),
+    owner="Node/cp-1",
+)
+CACHE = Pod(
+    namespace="kube-system",
+    name="nodelocaldns-1",
+    node="worker-1",
+    spec=PodSpec(labels={"k8s-app": "nodelocaldns"}),
+    owner="DaemonSet/nodelocaldns",
+)
+CACHED = cluster(network=replace(CALICO, nodelocal_dns=True), sidecar="holding")
+CACHED = replace(CACHED, pods=(*CACHED.pods, CACHE))
+MANAGED = replace(STORY, pods=(*STORY.pods, MANAGER))
+_ZONED = cluster(workers=3, zones=("a",))
+APPLIES = {
+    "serve-stale": CACHED,
+    "pause-evictions": MANAGED,
+}
+
+
+OF_A_DAEMONSET = replace(
+    STORY,
+    pods=tuple(replace(pod, owner="DaemonSet/dns") if "coredns" in pod.name else pod for pod in STORY.pods),
+)
+"""A DaemonSet's Pods can't be anywhere else."""
 
 
 def plan_of(world: World, cut_for_s: float = 120.0) -> Plan:
@@ -88,6 +119,13 @@ def test_control_plane_nodes_in_the_nodes_zone_stop_evictions() -> None:
             replace(STORY, pods=tuple(replace(p, spec=dns_spec(None)) for p in STORY.pods)),
         ),
         ("zones", STORY),
+        ("serve-stale", STORY),
+        ("pause-evictions", STORY),
+        (
+            "pause-evictions",
+            replace(MANAGED, control_plane=replace(MANAGED.control_plane, version="v1.28.9")),
+        ),
+        *((name, OF_A_DAEMONSET) for name in ("dns-affinity", "longer-tolerations", "spread")),
         ("zones", cluster(zones=("a", "b"))),
         ("spread", replace(STORY, dns=None)),
     ],
@@ -99,7 +137,7 @@ def test_what_does_not_apply_leaves_the_world_as_it_is_and_says_why(name: str, w
 
 @pytest.mark.parametrize("name", MITIGATIONS)
 def test_in_place_already_it_changes_nothing_more(name: str) -> None:
-    world = reflected() if name == "reflectors-off-control-plane" else cluster(workers=3, zones=("a",))
+    world = reflected() if name == "reflectors-off-control-plane" else APPLIES.get(name, _ZONED)
     once = MITIGATIONS[name].apply(world, plan_of(world))
     assert once is not world
     assert MITIGATIONS[name].apply(once, plan_of(world)) is once
@@ -229,3 +267,39 @@ def test_what_changes_nothing_says_so() -> None:
     found = advised(rehearse(world, plan, samples=8), world, plan, samples=8)
     effects = {each.mitigation: each.effect for each in found.advice}
     assert effects["longer-tolerations"] == NO_EFFECT
+
+
+# -- caches and evictions ------------------------------------------------------------------------------------
+
+
+def test_without_evictions_kube_dns_stays_where_it_is() -> None:
+    assert rehearse(MANAGED, plan_of(MANAGED), samples=12).verdict is Forecast.DEVIATED
+    found = with_("pause-evictions", MANAGED)
+    assert found.verdict is Forecast.PASSED
+    assert not any("evicted" in row for row in found.workloads.values())
+
+
+def test_the_controller_manager_is_changed_and_changed_back() -> None:
+    how = MITIGATIONS["pause-evictions"].how(MANAGED, plan_of(MANAGED)).splitlines()
+    assert how[1].startswith("ssh cp-1 \"sudo sed -i 's/--controllers=[*]/&,-taint-eviction-controller/'")
+    assert how[2].startswith("# undo: ssh cp-1 ")
+
+
+def test_sidecars_find_istiod_by_a_name_that_expired() -> None:
+    without = rehearse(CACHED, plan_of(CACHED), samples=12)
+    found = with_("serve-stale", CACHED)
+    assert without.mesh["stuck_pods"] > found.mesh["stuck_pods"]
+
+
+def test_a_corefile_is_changed_in_its_first_cache() -> None:
+    """As the command does it: the text is piped through awk."""
+    how = MITIGATIONS["serve-stale"].how(CACHED, plan_of(CACHED))
+    assert "configmap nodelocaldns" in how
+    program = re.search(r"awk '([^']*)'", how)
+    assert program
+    corefile = (
+        "cluster.local:53 {\n    cache {\n        success 9984 30\n    }\n}\n.:53 {\n    cache {\n    }\n}\n"
+    )
+    done = subprocess.run(["awk", program[1]], input=corefile, capture_output=True, text=True, check=True)
+    assert stale_s(done.stdout) == 86400.0
+    assert done.stdout.count("serve_stale") == 1

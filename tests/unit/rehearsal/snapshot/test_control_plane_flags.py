@@ -96,7 +96,6 @@ def static(*command: str) -> Any:
 
 
 UNMODELLED = (
-    "--controllers=*,-taint-eviction-controller",
     "--controllers=*,bootstrapsigner,-nodelifecycle",
     "--controllers=deployment,replicaset",
     "--enable-taint-manager=false",
