@@ -202,7 +202,7 @@ def _judged(
     from chaosext.rehearsal.snapshot.snapshot_files import Reading
     from chaosext.run.session.run_context import owner
 
-    reading = Reading()
+    reading = Reading(hashes=True)
     world = read_snapshot(seen.files, reading=reading)
     say(str(reading), err=True)
     say(f"rehearsing on {len(world.nodes)} nodes, {len(world.pods)} Pods …", err=True)

@@ -190,7 +190,7 @@ class _World:
 
     def _miss_kinds(self, pods: Sequence[Pod]) -> None:
         absent = [kind for kind in ASKED_FOR if not self._listed.has(kind)]
-        owners = {pod.owner.partition("/")[0] for pod in pods}
+        owners = {owner.partition("/")[0] for owner in {pod.owner for pod in pods}}
         proven = [kind for kind in absent if kind in OWNERS and pods and kind not in owners]
         if proven:
             self._assume(f"the snapshot contains no {', '.join(proven)}, and no Pod that belongs to one")
@@ -205,7 +205,7 @@ class _World:
         """Doubt that the snapshot has the Pods of all namespaces, if `-A` seems to be left out."""
         spaces = {pod.namespace for pod in pods}
         if not spaces:
-            self._doubt("there are nodes, but no Pods: was -A left out?")
+            self._assume("there are nodes, but no Pods: was -A left out?")
         elif len(spaces) == 1 and spaces != {OWN_NAMESPACE}:
             self._doubt(f"all Pods are of namespace {min(spaces)}: was -A left out?")
         lists = self._listed.lists
@@ -493,6 +493,8 @@ def _node(found: doc.Node, bgp: doc.CalicoBgp | None, leases: Mapping[str, datet
 
 def _is_api_server(pod: Pod) -> bool:
     """Whether the Pod is the static Pod of kube-apiserver on its node."""
+    if not pod.name.startswith("kube-apiserver-"):
+        return False
     is_static = pod.owner.partition("/")[0] in ("", "Node")
     return is_static and pod.namespace in API_SERVER_NAMESPACES and pod.name == f"kube-apiserver-{pod.node}"
 

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from mmap import mmap
     from pathlib import Path
+
+    from chaosext.rehearsal.snapshot.documents import Identity
 
 HOW_TO = "make one with `chaosext snapshot -o FILE`, or with the kubectl commands that `chaosext rehearse --help` shows"
 
@@ -73,6 +75,9 @@ _START_OF_LOGS = re.compile(rb"==== START (logs for container [^\n]*?) ====\r?\n
 
 _SIGN_OF_OBJECTS = re.compile(rb"""["']?apiVersion["']?[ \t]*:""")
 
+_Item: TypeAlias = "tuple[str, bytes | memoryview]"
+"""File, and raw bytes of an object."""
+
 Document = TypeVar("Document")
 
 
@@ -86,7 +91,7 @@ class Listed:
     `lists`: kind -> how many Lists of this kind alone there are, as a dump has one for each namespace.
     """
 
-    items: dict[str, list[tuple[str, bytes | memoryview]]] = field(default_factory=lambda: defaultdict(list))
+    items: dict[str, list[_Item]] = field(default_factory=lambda: defaultdict(list))
     declared: set[str] = field(default_factory=set)
     missed: dict[str, str] = field(default_factory=dict)
     others: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -111,14 +116,15 @@ class Listed:
 
 
 class Reading:
-    """What was read: how many files and objects, and the SHA-256 digest of the files, one after the other."""
+    """What was read: how many files and objects, and, if asked for, the SHA-256 digest of the files together."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hashes: bool = False) -> None:
         self.files = self.objects = self.passed_over = 0
-        self._digest = sha256()
+        self._hashes, self._digest = hashes, sha256()
 
     def hashed(self, data: bytes | mmap) -> None:
-        self._digest.update(data)
+        if self._hashes:
+            self._digest.update(data)
 
     @property
     def sha256(self) -> str:
@@ -157,7 +163,7 @@ def read_files(paths: Sequence[Path], reading: Reading | None = None) -> Listed:
     except OSError as error:
         name = error.filename or ", ".join(map(str, paths))
         raise Refused(f"{name}: {error.strerror or error}", HOW_TO) from None
-    taking.sort()
+    taking.finish()
     if not found:
         raise Refused(f"{', '.join(map(str, paths))}: no file in it has Kubernetes objects", HOW_TO)
     return listed
@@ -349,12 +355,12 @@ class _Taking:
 
     def __init__(self, listed: Listed) -> None:
         self._listed = listed
-        self._seen: dict[tuple[str, str, str, str], tuple[int, int]] = {}
-        """(kind, API group of a kind that is not ours, namespace, name) -> position in its kind, resourceVersion."""
+        self._shelves: dict[tuple[str, str], _Shelf] = {}
+        """(kind, apiVersion), and (chaosext's name, group) -> its objects; all versions of a kind share a shelf."""
 
     def take(self, found: _List, file: str) -> int:
         """Take all items and return their number. Raises `Refused` for one that is not an object."""
-        listed = self._listed
+        listed, shelves = self._listed, self._shelves
         listed.declared.update(map(str, found.about.get("kinds") or ()))
         listed.missed.update(_missed(found.about.get("missed")))
         listed.taken_at = listed.taken_at or str(found.about.get("taken_at") or "")
@@ -371,39 +377,62 @@ class _Taking:
             if not kind:
                 raise Refused(f"{file}: item {number} has no kind, so it is not a Kubernetes object", HOW_TO)
             if kind not in UNUSED:
-                self._put(kind, version, said, (file, raw))
+                shelf = shelves.get((kind, version)) or self._shelf(kind, version)
+                shelf.put(said.metadata, (file, raw))
         return len(found.items)
 
-    def sort(self) -> None:
+    def _shelf(self, kind: str, api_version: str) -> _Shelf:
+        name, group = kind_of(kind, api_version), group_of(api_version)
+        is_ours = name in GROUPS or name in CALICO_KINDS
+        key = name, "" if is_ours else group
+        found = self._shelves.setdefault(key, _Shelf(kind=name, shown_as=kind))
+        if "." in group and not group.endswith("k8s.io"):
+            found.groups.add(group)
+        self._shelves[kind, api_version] = found
+        return found
+
+    def finish(self) -> None:
         """Sort by kind, namespace and name, so that the order of files and Lists means nothing."""
-        places: dict[str, list[tuple[str, str, str, int]]] = defaultdict(list)
-        for (kind, group, namespace, name), (at, _) in self._seen.items():
-            places[kind].append((group, namespace, name, at))
-        for kind, items in self._listed.items.items():
-            named = [at for _, _, _, at in sorted(places[kind])]
-            rest = sorted(set(range(len(items))).difference(named)) if len(named) < len(items) else []
-            items[:] = [items[at] for at in (*named, *rest)]
+        shelves = {id(shelf): (key, shelf) for key, shelf in sorted(self._shelves.items())}
+        for _, shelf in shelves.values():
+            self._listed.items[shelf.kind] += shelf.sorted()
+            if shelf.doubles:
+                self._listed.doubles[shelf.kind] += shelf.doubles
+            for group in shelf.groups:
+                self._listed.others[group, shelf.shown_as] = f"{shelf.shown_as}/{shelf.first}"
         self._listed.others = dict(sorted(self._listed.others.items()))
 
-    def _put(self, kind: str, api_version: str, said: Head, item: tuple[str, memoryview]) -> None:
-        group, meta, name = group_of(api_version), said.metadata, kind_of(kind, api_version)
-        if "." in group and not group.endswith("k8s.io"):
-            others, subject = self._listed.others, f"{kind}/{meta.name}"
-            others[group, kind] = min(subject, others.get((group, kind), subject))
-        items = self._listed.items[name]
-        is_ours = name in GROUPS or name in CALICO_KINDS
-        key = name, "" if is_ours else group, meta.namespace, meta.name
-        at, newest = self._seen.get(key, (len(items), 0))
-        version = _number(meta.resourceVersion)
-        if at == len(items):
-            items.append(item)
-        else:
-            self._listed.doubles[name] += 1
-            if version and version < newest:
+
+@dataclass(slots=True, kw_only=True)
+class _Shelf:
+    """The objects of one kind. `shown_as`: the API's name of it; `groups`: its API groups that are not Kubernetes'."""
+
+    kind: str
+    shown_as: str
+    groups: set[str] = field(default_factory=set)
+    doubles: int = 0
+    _named: dict[tuple[str, str], tuple[_Item, str]] = field(default_factory=dict)
+    _nameless: list[_Item] = field(default_factory=list)
+
+    def put(self, meta: Identity, item: _Item) -> None:
+        """Add an object, or keep the newer one of two versions."""
+        if not meta.name:
+            self._nameless.append(item)
+            return
+        key = meta.namespace, meta.name
+        before = self._named.get(key)
+        if before is not None:
+            self.doubles += 1
+            if 0 < _number(meta.resourceVersion) < _number(before[1]):
                 return
-            items[at] = item
-        if meta.name:
-            self._seen[key] = at, version
+        self._named[key] = item, meta.resourceVersion
+
+    def sorted(self) -> list[_Item]:
+        return [self._named[key][0] for key in sorted(self._named)] + self._nameless
+
+    @property
+    def first(self) -> str:
+        return min((name for _, name in self._named), default="")
 
 
 def _number(resource_version: str) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
+import zipfile
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -282,7 +284,19 @@ SNAPSHOTS: tuple[Callable[[Random], bytes], ...] = (
     lambda rng: b'{"items":[],' + b'"a":1,' * 200_000 + b'"b":2}',
     lambda rng: b'{"items":[]}' * rng.choice((2, 20_000)),
     lambda rng: b"{" * 1000 + b"[" * 1000,
+    lambda rng: b"items:\n" + b"- kind: Pod\n  metadata: {name: a}\n" * rng.choice((1, 1000)),
+    lambda rng: b"a: &a [x, x]\n" + b"".join(b"b%d: &a [*a, *a]\n" % n for n in range(rng.choice((3, 60)))),
+    lambda rng: b"kind: " + rng.choice((b"[", b"{a: ", b"- ", b"? ")) * 10_000,
+    lambda rng: _zipped(bytes(rng.choice((1 << 20, 1 << 27)))),
+    lambda rng: _zipped(b'{"kind":"List","items":[' + ITEM + b"]}")[: rng.randrange(20, 300)],
 )
+
+
+def _zipped(content: bytes) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../a.json", content)
+    return data.getvalue()
 
 
 def _rehearsed(home: Path, data: bytes) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import tarfile
 import zipfile
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -256,6 +257,21 @@ def test_a_damaged_file_of_a_tree_is_refused_by_name(tmp_path: Path, damaged: st
     (tree / "pods.yaml").write_text(damaged)
     with pytest.raises(Refused, match=r"must-gather/pods\.yaml"):
         read_snapshot([tree])
+
+
+def test_the_digest_is_of_the_plain_files_and_of_archives_as_they_are(tmp_path: Path) -> None:
+    plain, zipped, archive = (tmp_path / name for name in ("a.json", "b.json.gz", "c.zip"))
+    plain.write_bytes(WHOLE)
+    zipped.write_bytes(gzip.compress(WHOLE))
+    archive.write_bytes(packed(must_gather(tmp_path), "zip"))
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "a.json").write_bytes(WHOLE)
+    (tree / "b.log").write_bytes(b"not read")
+    for path, data in ((plain, WHOLE), (zipped, WHOLE), (archive, archive.read_bytes()), (tree, WHOLE)):
+        reading = Reading(hashes=True)
+        read_snapshot([path], reading=reading)
+        assert reading.sha256 == sha256(data).hexdigest(), path
 
 
 # -- bounds ------------------------------------------------------------------------------------------------------
