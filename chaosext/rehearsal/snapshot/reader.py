@@ -83,7 +83,7 @@ from chaosext.rehearsal.snapshot.world import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -112,6 +112,9 @@ API_SERVER_NAMESPACES = ("kube-system", "openshift-kube-apiserver")
 
 OWN_NAMESPACE = "kube-system"
 """A small cluster may have Pods in this namespace only."""
+
+GATHERED_SPACES = ("openshift", "kube-", "default")
+"""How namespaces begin that must-gather takes, or that have no Pods."""
 
 NODE_LEASES = "kube-node-lease"
 HEALTH_CHECKS = ("MachineHealthCheck", "NodeHealthCheck")
@@ -211,6 +214,18 @@ class _World:
         lists = self._listed.lists
         if lists["ReplicationController"] == lists["Pod"] == 2:
             self._doubt("the dump has the Pods of two namespaces only: was --all-namespaces left out?")
+        if self._listed.is_gathered:
+            self._doubt_gathered(spaces)
+
+    def _doubt_gathered(self, spaces: Collection[str]) -> None:
+        """Doubt a must-gather, which leaves out the namespaces of users, if there are any."""
+        known = (each.metadata.name for each in self._listed.of("Namespace", doc.Workload))
+        left_out = sorted(
+            name for name in known if name not in spaces and not name.startswith(GATHERED_SPACES)
+        )
+        if left_out:
+            some = ", ".join(left_out[:3]) + (f" and {len(left_out) - 3} more" if len(left_out) > 3 else "")
+            self._doubt(f"must-gather has no Pods of namespace {some}: add `kubectl get pods -A -o json`")
 
     def _doubt(self, why: str) -> None:
         """Make every outcome unknown, as an assumption could be wrong in either direction."""

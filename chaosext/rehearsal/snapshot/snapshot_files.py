@@ -52,6 +52,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 UNUSED = frozenset({"Event", "Secret", "ControllerRevision", "CustomResourceDefinition"})
 """Kinds that are not kept: dumps have many of them, or large ones."""
 
+GATHERED = "/cluster-scoped-resources/"
+"""Directory in the trees of `oc adm must-gather` and `oc adm inspect`."""
+
 PLURALS: Mapping[str, tuple[str, str]] = {
     "nodes": ("Node", "v1"),
     "namespaces": ("Namespace", "v1"),
@@ -89,6 +92,7 @@ class Listed:
     be read. `others`: (API group, kind) -> the first object of each, for groups that are not Kubernetes' own.
     `taken_at`: the time that a file states, or "". `doubles`: kind -> how many items were found again.
     `lists`: kind -> how many Lists of this kind alone there are, as a dump has one for each namespace.
+    `is_gathered`: must-gather made it, which takes some namespaces only.
     """
 
     items: dict[str, list[_Item]] = field(default_factory=lambda: defaultdict(list))
@@ -99,6 +103,7 @@ class Listed:
     version: str = ""
     doubles: Counter[str] = field(default_factory=Counter)
     lists: Counter[str] = field(default_factory=Counter)
+    is_gathered: bool = False
 
     def of(self, kind: str, document: type[Document]) -> Iterator[Document]:
         """Yield every item of a kind. Raises `Refused`, naming file and item, for an item of another shape."""
@@ -157,6 +162,7 @@ def read_files(paths: Sequence[Path], reading: Reading | None = None) -> Listed:
             if lists := _lists_of(source):
                 found += len(lists)
                 reading.files += 1
+                listed.is_gathered |= GATHERED in source.name
                 reading.objects += sum(taking.take(each, source.name) for each in lists)
             else:
                 reading.passed_over += 1

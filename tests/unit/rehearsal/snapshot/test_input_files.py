@@ -174,12 +174,12 @@ def test_yaml_aliases_are_bounded(tmp_path: Path) -> None:
 # -- directories and archives ------------------------------------------------------------------------------------
 
 
-def must_gather(home: Path) -> Path:
-    """A tree as `oc adm must-gather` makes it: one object or List a file, Pods twice, logs, and more."""
+def gathered(home: Path, cluster_scoped: str = "cluster") -> Path:
+    """A tree like that of `oc adm must-gather`: one object a file, logs, and more."""
     root = home / "must-gather" / "registry-sha256-1"
     for each in SMALL:
         meta, plural = each["metadata"], f"{each['kind'].lower()}s"
-        inside = f"namespaces/{meta['namespace']}" if "namespace" in meta else "cluster-scoped-resources"
+        inside = f"namespaces/{meta['namespace']}" if "namespace" in meta else cluster_scoped
         place = root / inside / "core" / plural / f"{meta['name']}.yaml"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text("---\n" + yaml.safe_dump(each))
@@ -198,7 +198,7 @@ def must_gather(home: Path) -> Path:
 
 def test_a_tree_is_read_and_its_other_files_are_passed_over(tmp_path: Path, small: Any) -> None:
     reading = Reading()
-    assert facts(read_snapshot([must_gather(tmp_path)], reading=reading)) == small
+    assert facts(read_snapshot([gathered(tmp_path)], reading=reading)) == small
     assert str(reading) == "read 14 objects from 15 files; passed over 3 files without objects"
 
 
@@ -217,7 +217,7 @@ def packed(tree: Path, mode: str) -> bytes:
 @pytest.mark.parametrize("mode", ["", "gz", "zip"])
 def test_an_archive_is_read_as_its_tree_whatever_its_name(tmp_path: Path, small: Any, mode: str) -> None:
     path = tmp_path / "bundle"
-    path.write_bytes(packed(must_gather(tmp_path), mode))
+    path.write_bytes(packed(gathered(tmp_path), mode))
     assert facts(read_snapshot([path])) == small
 
 
@@ -253,7 +253,7 @@ def test_the_newest_of_an_object_counts(tmp_path: Path) -> None:
 )
 def test_a_damaged_file_of_a_tree_is_refused_by_name(tmp_path: Path, damaged: str) -> None:
     """It may have held what would turn the answer."""
-    tree = must_gather(tmp_path)
+    tree = gathered(tmp_path)
     (tree / "pods.yaml").write_text(damaged)
     with pytest.raises(Refused, match=r"must-gather/pods\.yaml"):
         read_snapshot([tree])
@@ -263,7 +263,7 @@ def test_the_digest_is_of_the_plain_files_and_of_archives_as_they_are(tmp_path: 
     plain, zipped, archive = (tmp_path / name for name in ("a.json", "b.json.gz", "c.zip"))
     plain.write_bytes(WHOLE)
     zipped.write_bytes(gzip.compress(WHOLE))
-    archive.write_bytes(packed(must_gather(tmp_path), "zip"))
+    archive.write_bytes(packed(gathered(tmp_path), "zip"))
     tree = tmp_path / "tree"
     tree.mkdir()
     (tree / "a.json").write_bytes(WHOLE)
@@ -375,7 +375,7 @@ def test_a_damaged_or_encrypted_zip_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["", "zip", "tree"])
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     monkeypatch.setattr(input_files, "MOST_FILES", 10)
-    tree = must_gather(tmp_path)
+    tree = gathered(tmp_path)
     path = tmp_path / "bundle"
     if mode != "tree":
         path.write_bytes(packed(tree, mode))
@@ -398,7 +398,7 @@ def test_directories_that_are_too_deep_are_refused(tmp_path: Path) -> None:
 
 
 def test_too_many_bytes_or_too_much_time_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = must_gather(tmp_path)
+    tree = gathered(tmp_path)
     monkeypatch.setattr(input_files, "MOST_BYTES", 1000)
     with pytest.raises(Refused, match="more than"):
         read_snapshot([tree])
@@ -488,6 +488,15 @@ def test_a_dump_of_two_namespaces_is_doubted(tmp_path: Path) -> None:
         lists.append({"kind": "PodList", "apiVersion": "v1", "items": found})
     world = read_snapshot([written(tmp_path / "c.json", *lists, listed(KUBE_DNS))])
     assert "was --all-namespaces left out?" in " ".join(map(str, world.network.doubts))
+
+
+def test_a_must_gather_leaves_out_the_pods_of_users(tmp_path: Path) -> None:
+    """So nothing is certain until they are added."""
+    tree = gathered(tmp_path, "cluster-scoped-resources")
+    doubt = "must-gather has no Pods of namespace shop: add `kubectl get pods -A -o json`"
+    assert [each.why for each in read_snapshot([tree]).network.doubts] == [doubt]
+    added = written(tmp_path / "pods.json", listed(pod("cart-1", "worker-1")))
+    assert read_snapshot([tree, added]).network.doubts == ()
 
 
 def test_kinds_that_no_pod_belongs_to_are_not_missing(tmp_path: Path) -> None:
