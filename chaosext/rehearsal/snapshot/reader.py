@@ -198,7 +198,7 @@ class _World:
         if proven:
             self._assume(f"the snapshot contains no {', '.join(proven)}, and no Pod that belongs to one")
         unproven = [kind for kind in absent if kind not in proven]
-        self._missing.update(unproven)
+        self._missing.update(absent)
         if unproven:
             self._assume(
                 f"the snapshot contains no {', '.join(unproven)}: the cluster is assumed to have none"

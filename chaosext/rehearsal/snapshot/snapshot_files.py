@@ -19,7 +19,7 @@ import msgspec
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.snapshot.documents import Head
 from chaosext.rehearsal.snapshot.input_files import Source, sources
-from chaosext.rehearsal.snapshot.json_text import UNREADABLE, JsonText
+from chaosext.rehearsal.snapshot.json_text import MOST_ITEMS, UNREADABLE, JsonText
 from chaosext.rehearsal.snapshot.yaml_text import json_of_yaml
 
 if TYPE_CHECKING:
@@ -73,9 +73,13 @@ PLURALS: Mapping[str, tuple[str, str]] = {
 Old releases of troubleshoot.sh (cluster-resources/pods/shop.json) and sonobuoy (core_v1_pods.json) do.
 """
 
+MOST_OTHERS = 1000
+"""After this many documents that are no objects, a file is taken for something else, such as a log."""
+
 _START_OF_LOGS = re.compile(rb"==== START (logs for container [^\n]*?) ====\r?\n")
 """What `kubectl cluster-info dump` prints before the logs of a container (kubectl, pkg/cmd/clusterinfo)."""
 
+_JSON_BEGINS = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*[{\[]")
 _SIGN_OF_OBJECTS = re.compile(rb"""["']?apiVersion["']?[ \t]*:""")
 
 _Item: TypeAlias = "tuple[str, bytes | memoryview]"
@@ -204,6 +208,9 @@ class _Unreadable(ValueError):
 
 def _lists_of(source: Source) -> list[_List]:
     """Return the Lists and objects in a file; none for a file that is not named and has none. Raises `Refused`."""
+    is_yaml = not _JSON_BEGINS.match(source.data)
+    if is_yaml and not source.is_named and not _SIGN_OF_OBJECTS.search(source.data):
+        return []  # of any size, and slow to parse
     try:
         return _lists(_utf8(source.data), PurePosixPath(source.name))
     except _Unreadable as error:
@@ -233,8 +240,7 @@ def _lists(data: bytes | mmap, path: PurePosixPath) -> list[_List]:
         text = JsonText(data)
         at = text.after_blanks(0)
     found: list[_List] = []
-    others: list[str] = []
-    by_name = _kind_by_name(path)
+    why_not, others, by_name = "it is an empty array", 0, _kind_by_name(path)
     while at < len(data):
         try:
             for begin in _elements(text, at):
@@ -242,13 +248,16 @@ def _lists(data: bytes | mmap, path: PurePosixPath) -> list[_List]:
                 if isinstance(each, _List):
                     found.append(each)
                 else:
-                    others.append(each)
+                    why_not, others = why_not if others else each, others + 1
         except UNREADABLE as error:
             raise _unreadable(len(data), text.at, error) from None
         at = _after_logs(data, text)
+        if len(found) > MOST_ITEMS:
+            raise _Unreadable(f"it has more than {MOST_ITEMS:,} documents", is_broken=True)
+        if others > MOST_OTHERS and not found:
+            break
     if not found:
-        why = others[0] if others else "it is an empty array"
-        raise _Unreadable(f"it has no Kubernetes objects: {why}", is_broken=False)
+        raise _Unreadable(f"it has no Kubernetes objects: {why_not}", is_broken=False)
     return found
 
 

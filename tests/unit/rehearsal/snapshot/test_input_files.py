@@ -397,6 +397,13 @@ def test_directories_that_are_too_deep_are_refused(tmp_path: Path) -> None:
         read_snapshot([tmp_path])
 
 
+def test_large_files_of_other_content_are_passed_over_at_once(tmp_path: Path, small: Any) -> None:
+    (tmp_path / "cluster.json").write_bytes(WHOLE)
+    (tmp_path / "log.json").write_bytes(b'{"level":"info"}\n' * 2_000 + b'{"level":')
+    (tmp_path / "report.txt").write_bytes(b"a: b: c [\n" * 500_000)
+    assert facts(read_snapshot([tmp_path])) == small
+
+
 def test_too_many_bytes_or_too_much_time_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = gathered(tmp_path)
     monkeypatch.setattr(input_files, "MOST_BYTES", 1000)
@@ -499,8 +506,9 @@ def test_a_must_gather_leaves_out_the_pods_of_users(tmp_path: Path) -> None:
     assert read_snapshot([tree, added]).network.doubts == ()
 
 
-def test_kinds_that_no_pod_belongs_to_are_not_missing(tmp_path: Path) -> None:
+def test_kinds_that_no_pod_belongs_to_are_said_to_matter_to_none(tmp_path: Path) -> None:
     world = read_snapshot([written(tmp_path / "c.json", listed(*SMALL))])
-    assert "StatefulSet" not in world.missing
     assert "the snapshot contains no StatefulSet, and no Pod that belongs to one" in world.assumptions
-    assert {"ReplicaSet", "DaemonSet", "Deployment", "PodDisruptionBudget"} <= world.missing
+    assumed = "Deployment, ReplicaSet, DaemonSet, PodDisruptionBudget: the cluster is assumed to have none"
+    assert f"the snapshot contains no {assumed}" in world.assumptions
+    assert {"StatefulSet", "ReplicaSet", "DaemonSet", "Deployment", "PodDisruptionBudget"} <= world.missing
