@@ -28,6 +28,13 @@ _OWN_KIND = re.compile(rf"(?m)^{_KIND}")
 _NOTHING = b'{"apiVersion":"v1","kind":"List","items":[]}'
 
 
+class Truncated(ValueError):
+    """A List has items and no kind, which kubectl writes after them."""
+
+    def __init__(self) -> None:
+        super().__init__("a List without its kind; the file is truncated")
+
+
 def json_of_yaml(data: bytes, unused: Collection[str]) -> bytes:
     """Return the documents of a YAML stream as JSON, one after another, without the objects of the kinds `unused`.
 
@@ -41,6 +48,8 @@ def json_of_yaml(data: bytes, unused: Collection[str]) -> bytes:
         raise ValueError(f"not UTF-8 at byte {error.start:,}") from None
     try:
         return b"\n".join(each for part in _DOCUMENT.split(text) for each in _document(part, unused))
+    except Truncated:
+        raise
     except ValueError:  # not as kubectl writes it, but it may still be YAML
         return b"\n".join(_parsed(text))
 
@@ -58,7 +67,7 @@ def _document(text: str, unused: Collection[str]) -> Iterator[bytes]:
     end = after.start() if after else len(text)
     head = _head(text[: found.start()] + text[end:])
     items = [msgspec.Raw(_item(each)) for each in _items(text[begin:end], found["indent"], unused)]
-    yield _encoded({**head, "items": items})
+    yield _encoded(_whole({**head, "items": items}))
 
 
 def _items(text: str, indent: str, unused: Collection[str]) -> Iterator[str]:
@@ -90,7 +99,14 @@ def _head(text: str) -> dict[str, Any]:
 
 
 def _parsed(text: str) -> Iterator[bytes]:
-    return map(_encoded, parse_yaml_stream(text, most_values=MOST_JSON_COST))
+    return map(_encoded, map(_whole, parse_yaml_stream(text, most_values=MOST_JSON_COST)))
+
+
+def _whole(value: Any) -> Any:
+    """Return a document. Raises `Truncated` for a List without its end."""
+    if isinstance(value, dict) and "items" in value and "kind" not in value:
+        raise Truncated
+    return value
 
 
 def _encoded(value: Any) -> bytes:

@@ -162,6 +162,16 @@ def test_a_yaml_value_keeps_its_type(tmp_path: Path) -> None:
     assert found["worker-9"] == {"kubernetes.io/hostname": "worker-9", **labels}
 
 
+@pytest.mark.parametrize("form", [as_yaml_list, as_flow_yaml])
+def test_a_truncated_yaml_list_is_refused(tmp_path: Path, form: Callable[[Sequence[Item]], bytes]) -> None:
+    """Without its end it is still YAML, of fewer objects."""
+    path = tmp_path / "c.yaml"
+    data = form(SMALL)
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(Refused, match="truncated|neither JSON nor YAML"):
+        read_snapshot([path])
+
+
 def test_yaml_aliases_are_bounded(tmp_path: Path) -> None:
     bomb = ["a: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     bomb += [f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
