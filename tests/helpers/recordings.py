@@ -23,7 +23,7 @@ from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.snapshot.cut_targets import cut_nodes
 from chaosext.rehearsal.snapshot.reader import read_snapshot
 from chaosext.report.data.prediction_review import is_about
-from chaosext.run.preflight import CUT_WITHIN_S
+from chaosext.run.course import CUT_WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
