@@ -7,7 +7,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from children import die_with_parent
 from cut.lab import Namespaces
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .topologies import Leaf, Topology
 
 WIRE, SPINE = "wire", "spine"
-CONVERGES_WITHIN_S = 60.0
+CONVERGES_WITHIN_S = 90.0
 SETTLED_S = 3.0
 """A network whose routes have not changed for this long is at rest."""
 
@@ -107,13 +107,8 @@ class BgpLab:
             self.namespaces.sysctl(leaf.name, "net.ipv4.ip_forward=1")
         for node in wired.nodes:
             self._plug(node.name, "eth0", f"rack{wired.rack(node.name)}", wired.address(node.name))
-            if found := wired.leaf_of(
-                node.name
-            ):  # `proto kernel`, as in the testbed: BIRD would announce any other
-                routes = (
-                    f"route add {to} via {found.ip} proto kernel" for to in ("default", wired.pool.cidr)
-                )
-                self.namespaces.ip(node.name, *routes)
+            if leaf_of_it := wired.leaf_of(node.name):
+                self._route_through(node.name, leaf_of_it)
 
     def _plug(self, role: str, interface: str, bridge: str, address: str) -> None:
         end = f"{role}-{interface}"
@@ -125,11 +120,26 @@ class BgpLab:
         )
         self.namespaces.ip(role, f"link set {interface} up", f"addr add {address}/24 dev {interface}")
 
+    def _route_through(self, role: str, leaf: Leaf) -> None:
+        """Send everything that has no route of its own to the leaf.
+
+        The routes are `proto kernel`, as in the testbed: BIRD learns any others, and would announce them.
+        """
+        everything = ("default", self.topology.pool.cidr)
+        self.namespaces.ip(role, *(f"route add {to} via {leaf.ip} proto kernel" for to in everything))
+
     def _monitor(self, role: str) -> None:
+        """Record the namespace's routes from now on."""
         path = self.directory / f"{role}.routes"
         argv = ["ip", "-netns", self.namespaces.name(role), "-oneline", "-tshort", "-4", "monitor", "route"]
         with path.open("wb") as output:
             self._spawn(argv, output)
+
+        def hears() -> bool:
+            self.namespaces.ip(role, "route add blackhole 192.0.2.1", "route del blackhole 192.0.2.1")
+            return path.stat().st_size > 0
+
+        self._wait(hears, CONVERGES_WITHIN_S)
         self.logs.append(RouteLog(role, path))
 
     def _start(self) -> None:
@@ -171,12 +181,12 @@ class BgpLab:
         with (self.directory / f"{role}.out").open("ab") as output:
             self._spawn(["ip", "netns", "exec", self.namespaces.name(role), *argv], output)
 
-    def _spawn(self, argv: list[str], output: object) -> None:
+    def _spawn(self, argv: list[str], output: IO[bytes]) -> None:
         self.processes.append(
             subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
-                stdout=output,  # type: ignore[call-overload]
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self.programs.environment,
                 preexec_fn=die_with_parent,
@@ -209,7 +219,10 @@ class BgpLab:
 
     def _are_sessions_up(self) -> bool:
         """Whether every BIRD has all its sessions: a graceful restart keeps the routes of one that is down."""
-        answers = [protocols(control) for control in self.directory.glob("*.ctl")]
+        try:
+            answers = [protocols(control) for control in self.directory.glob("*.ctl")]
+        except OSError:  # one is not ready yet
+            return False
         return all(" BGP " not in line or "Established" in line for lines in answers for line in lines)
 
     def _read(self) -> None:
@@ -264,14 +277,16 @@ class BgpLab:
     # -- cutting ---------------------------------------------------------------------------------------------
 
     def _cut_and_heal(self) -> tuple[float, Periods]:
-        begin, periods = time.time(), []
+        """Return the first cut's begin, in seconds since the epoch, and the times at which all cuts were whole."""
+        begin, periods = 0.0, []
         for number, (start, end) in enumerate(self.topology.periods):
             _sleep_until(begin + start)
-            since = time.time() if periods else begin
             self._arm(f"cut{number}")
+            armed = time.time()
+            begin = begin or armed
             _sleep_until(begin + end)
+            periods.append((armed - begin, time.time() - begin))
             self._disarm(f"cut{number}")
-            periods.append((since - begin, time.time() - begin))
         return begin, tuple(periods)
 
     def _arm(self, run: str) -> None:

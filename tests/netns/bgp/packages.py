@@ -59,12 +59,14 @@ def programs() -> Programs:
     """Return the programs, from the cache if possible. Raises `Unavailable`."""
     if missing := [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]:
         raise Unavailable(f"needs {' and '.join(missing)}, to get BIRD and FRR from Debian's packages")
-    versions = _candidates() or _candidates(update=True)
-    if not versions:
-        raise Unavailable(f"apt knows no {', '.join(PACKAGES)}: a Debian with BIRD {BIRD_VERSION} has them")
-    if BIRD_VERSION not in versions["bird"]:
-        raise Unavailable(f"apt has BIRD {versions['bird']}; Calico's is {BIRD_VERSION}")
     try:
+        versions = _candidates() or _candidates(update=True)
+        if not versions:
+            raise Unavailable(
+                f"apt does not know {', '.join(PACKAGES)}; a Debian with BIRD {BIRD_VERSION} does"
+            )
+        if BIRD_VERSION not in versions["bird"]:
+            raise Unavailable(f"apt has BIRD {versions['bird']}; Calico's is {BIRD_VERSION}")
         return Programs(kept("bgp-lab", versions, lambda target: _unpack(target, versions)))
     except (subprocess.SubprocessError, OSError, ChaosextError) as error:
         raise Unavailable(f"Debian's packages could not be downloaded: {error}") from error

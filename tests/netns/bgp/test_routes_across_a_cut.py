@@ -68,7 +68,7 @@ def test_routes_end_and_return_within_the_predicted_range(
 ) -> None:
     lab, play = plays[topology.name]
     seen = play.result()
-    wrong = {pair: told for pair in seen.changes if (told := difference(lab, seen, pair))}
+    wrong = {pair: how for pair in seen.changes if (how := difference(lab, seen, pair))}
     assert wrong == {}, f"logs are in {lab.directory}"
 
 

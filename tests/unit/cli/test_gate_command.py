@@ -92,7 +92,12 @@ def test_the_story_s_cluster_is_no_go_and_the_mitigated_one_is_go(asked: Any) ->
     assert (asked[STORY][0], asked[MITIGATED][0]) == (10, 0)
     no_go, go = told(asked, STORY), told(asked, MITIGATED)
     assert (no_go["decision"], no_go["exit_code"], no_go["known"]) == ("no-go", 10, True)
-    assert {each["check"] for each in no_go["reasons"]} == {"dns_after_heal", "self_heals", "dns_outage"}
+    assert {each["check"] for each in no_go["reasons"]} == {
+        "dns_after_heal",
+        "self_heals",
+        "dns_outage",
+        "services_at_end",
+    }
     assert (go["decision"], go["reasons"], go["remedies"]) == ("go", [], [])
     assert [each["mitigations"] for each in no_go["remedies"]] == [[name] for name in PATCHES]
 

@@ -356,7 +356,7 @@ def test_routes_that_end_in_the_cut_are_a_no_go_even_if_all_is_well_afterwards()
     found = judge(world, replace(PLAN, cut_for_s=300.0, at_most_s=300.0))
     assert found.decision is Decision.NO_GO
     assert "pods_reachable" in {each.finding.check for each in found.against}
-    short = judge(world, replace(PLAN, cut_for_s=100.0, at_most_s=100.0))
+    short = judge(world, replace(PLAN, cut_for_s=45.0, at_most_s=45.0))
     assert "pods_reachable" not in {each.finding.check for each in short.against}
 
 

@@ -189,7 +189,7 @@ def test_members_on_both_sides_of_the_cut_do_not_agree() -> None:
 
 
 def test_without_proven_routes_a_quorum_across_nodes_is_unknown_and_a_deleted_one_is_lost() -> None:
-    unproven = replace(CALICO, full_mesh=True)
+    unproven = replace(CALICO, full_mesh=None)
     world = world_of(*members("StatefulSet/etcd", *WORKERS), network=unproven)
     short = predicted(world, 30.0)
     assert impact(short).quorum_lost.unknown == pytest.approx(1)

@@ -168,7 +168,7 @@ def test_a_truncated_yaml_list_is_refused(tmp_path: Path, form: Callable[[Sequen
     path = tmp_path / "c.yaml"
     data = form(SMALL)
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(Refused, match="truncated|neither JSON nor YAML"):
+    with pytest.raises(Refused, match=r"truncated|neither JSON nor YAML"):
         read_snapshot([path])
 
 
