@@ -37,6 +37,7 @@ READS = {
     "sentinel/sentinel_image.py": "the package's own files",
     "nodes/image_names.py": "the package's own files",
     "report/render/html/page.py": "the package's own files",
+    "rehearsal/snapshot/input_files.py": "members of archives that are open already",
     "run/monitor/sentinel_reader.py": "what this process wrote itself",
     "gameday/notify.py": "packs a run's directory into memory",
     "cluster/client.py": "the authority that TLS is verified with",

@@ -292,9 +292,7 @@ def _of_tar(file: IO[bytes], name: str, left: _Left) -> Iterator[Source]:
             is_whole = tape.has_zeros(archive.offset)
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise UnfitFile(f"the archive is damaged ({error})", name) from None
-    if (
-        not is_whole
-    ):  # tarfile takes an invalid header, and the end of a file that was cut off, for the archive's end
+    if not is_whole:  # for tarfile, an invalid header or the end of the file ends the archive
         raise UnfitFile("the archive is damaged or cut off", name)
 
 
