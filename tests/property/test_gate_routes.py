@@ -104,7 +104,14 @@ NOT_GO: dict[str, tuple[tuple[Item, ...], float]] = {
         (*BARE, *AGENTS, NO_MESH, LEAF, pool(ipipMode="CrossSubnet")),
         SHORT_S,
     ),
-    "Canal without its nodes' words": ((*BARE, *agents("canal"), *CALICO), SHORT_S),
+    "flannel with several backends": (
+        (
+            *annotated("flannel.alpha.coreos.com/backend-type", "vxlan")[:1],
+            *annotated("flannel.alpha.coreos.com/backend-type", "host-gw")[1:],
+            *agents("kube-flannel-ds", app="flannel"),
+        ),
+        SHORT_S,
+    ),
     "Amazon's VPC, and Calico as CNI": ((*BARE, *AGENTS, *agents("aws-node"), *CALICO, AS_CNI), SHORT_S),
     "Cilium": ((*BARE, *agents("cilium"), config(ipam="kubernetes")), SHORT_S),
     "Cilium's native routing": (
@@ -191,6 +198,8 @@ def incomplete(draw: st.DrawFn) -> tuple[str, tuple[Item, ...], float]:
     name = draw(st.sampled_from(sorted(NOT_GO)))
     items, cut_for_s = NOT_GO[name]
     about = [each for each in items if describes_the_network(each)]
+    if name == "leafs, and no word about the mesh":  # without its leaf it is Calico's default, the mesh
+        about = [each for each in about if each["kind"] != "BGPPeer"]
     how = draw(st.sampled_from(["object", "kind", "annotation"]))
     if how == "annotation" or not about:
         node = draw(st.sampled_from(NODES))

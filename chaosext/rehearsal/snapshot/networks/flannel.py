@@ -1,7 +1,9 @@
 """flannel, alone or below Calico's policy (Canal): its backend is an annotation of each node.
 
-Source: flannel's Documentation/backends.md. Tunnels and host-gw routes stay in the kernel without flanneld or
-the API server; a restarted flanneld needs the API server (flannel #1785), and removes nothing when it ends.
+Source: flannel's Documentation/backends.md. Tunnels and routes stay in each node's kernel without flanneld or the
+API server, and those of the cloud backends in the cloud's table; a restarted flanneld needs the API server
+(flannel #1785), and removes nothing when it ends. So it need not be known which backend it is, only that no node's
+differs: flannel makes no routes between backends.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def flannel(seen: Sighting) -> Shown:
     """Return flannel's network if every node has its annotation and its agent."""
     needing = [node for node in seen.nodes if not any(own in node.kubelet_version for own in OWN_FLANNEL)]
     doubts = (*_unknown_backends(seen), *agents_missing(seen, *AGENTS, needing=needing))
-    return proven(Plugin.OVERLAY, f"flannel ({_named(seen)}), by the annotation of every node", *doubts)
+    return proven(Plugin.OVERLAY, f"flannel's routes ({_named(seen)}), by its agent on every node", *doubts)
 
 
 def canal(seen: Sighting) -> Shown:
@@ -46,11 +48,13 @@ def canal(seen: Sighting) -> Shown:
 
 
 def _named(seen: Sighting) -> str:
-    return ", ".join(sorted(set(seen.backends.values())))
+    return ", ".join(sorted(set(seen.backends.values()))) or "whichever backend"
 
 
 def _unknown_backends(seen: Sighting) -> Iterator[Doubt]:
     of: dict[str, list[str]] = defaultdict(list)
+    if not seen.backends:
+        return
     for node in seen.nodes:
         of[seen.backends.get(node.name, "")].append(node.name)
     known = sorted(backend for backend in of if backend in BACKENDS)

@@ -133,6 +133,8 @@ PROVEN: dict[str, tuple[Item, ...]] = {
         cilium_config(cni_chaining_mode="aws-cni"),
     ),
     "Azure's network": (*BARE, *agents("azure-cns")),
+    "flannel with whichever backend": (*BARE, *FLANNEL),
+    "Canal with whichever backend": (*BARE, *agents("canal"), *CALICO),
     "flannel's host-gw": (*with_backend("host-gw", "host-gw", "host-gw"), *FLANNEL),
     "Canal": (*with_backend("vxlan", "vxlan", "vxlan"), *agents("canal"), *CALICO),
     "Calico's default mesh": (*BARE, *AGENTS, POOL),
@@ -214,7 +216,7 @@ UNPROVEN: dict[str, tuple[tuple[Item, ...], str]] = {
         (*BARE, *AGENTS, LEAF, POOL),
         "BGPConfiguration/default",
     ),
-    "Canal without its nodes' words": ((*BARE, *agents("canal"), *CALICO), "annotation flannel.alpha"),
+    "Canal on some nodes": ((*BARE, *agents("canal")[:2], *CALICO), "none of its Pods runs on worker-2"),
     "Antrea without its settings": (
         (*BARE, *agents("antrea-agent", app="antrea")),
         "trafficEncapMode: is not in",
@@ -354,10 +356,6 @@ UNPROVEN: dict[str, tuple[tuple[Item, ...], str]] = {
     ),
     "Cilium on some nodes": ((*BARE, *agents("cilium")[:2], TUNNEL), "none of its Pods runs on worker-2"),
     "Cilium and kindnet": ((*CILIUM, *agents("kindnet"), TUNNEL), "several networks"),
-    "flannel without its nodes' words": (
-        (*BARE, *FLANNEL),
-        "annotation flannel.alpha.coreos.com/backend-type",
-    ),
     "what flannel left behind": (
         with_backend("vxlan", "vxlan", "vxlan"),
         "none of its Pods runs on cp-1, worker-1, worker-2",
