@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.cli.rehearse import Instant, time_budget_option
+from chaosext.cli.rehearse import (
+    Instant,
+    apiserver_option,
+    controller_manager_option,
+    time_budget_option,
+)
 from chaosext.model.printable import say, say_answer, shown
 
 if TYPE_CHECKING:
@@ -59,6 +64,8 @@ WITHOUT_PATCHES = 0.7
 )
 @click.option("--at", "at", type=Instant(), help="Take this as the current time: a plan must begin later.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
+@controller_manager_option
+@apiserver_option
 @time_budget_option
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.gate/v1.")
 def gate(
@@ -69,6 +76,8 @@ def gate(
     keep: Path | None,
     at: datetime | None,
     seed: int,
+    controller_manager_args: tuple[str, ...],
+    apiserver_args: tuple[str, ...],
     time_budget_s: float,
     as_json: bool,
 ) -> int:
@@ -109,6 +118,7 @@ def gate(
             at=moment,
             plan=str(plan),
             plan_sha256=sha256(plan_bytes).hexdigest(),
+            flags=(*controller_manager_args, *apiserver_args),
         )
     for place in reports:
         _write(place, sheet)
@@ -193,6 +203,7 @@ def _judged(
     at: datetime,
     plan: str,
     plan_sha256: str,
+    flags: tuple[str, ...],
 ) -> Sheet:
     from chaosext.gate.judge import judge
     from chaosext.gate.remedies import Search
@@ -203,7 +214,7 @@ def _judged(
     from chaosext.run.session.run_context import owner
 
     reading = Reading(hashes=True)
-    world = read_snapshot(seen.files, reading=reading)
+    world = read_snapshot(seen.files, controller_manager_args=flags, reading=reading)
     say(str(reading), err=True)
     say(f"rehearsing on {len(world.nodes)} nodes, {len(world.pods)} Pods …", err=True)
     budget = TimeBudget.of(time_budget_s)

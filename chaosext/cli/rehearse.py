@@ -82,6 +82,22 @@ time_budget_option = click.option(
 )
 
 
+controller_manager_option = click.option(
+    "--controller-manager-arg",
+    "controller_manager_args",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A kube-controller-manager argument, e.g. node-monitor-grace-period=40s (repeatable).",
+)
+apiserver_option = click.option(
+    "--apiserver-arg",
+    "apiserver_args",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A kube-apiserver argument, e.g. default-unreachable-toleration-seconds=60 (repeatable).",
+)
+
+
 class Flapping(click.ParamType):  # type: ignore[type-arg]
     """A cut that comes and goes."""
 
@@ -149,20 +165,8 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     type=Instant(),
     help="Time of the (first) cut, if the snapshot is as old: its Leases then give their ages.",
 )
-@click.option(
-    "--controller-manager-arg",
-    "controller_manager_args",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="A kube-controller-manager argument, e.g. node-monitor-grace-period=40s (repeatable).",
-)
-@click.option(
-    "--apiserver-arg",
-    "apiserver_args",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="A kube-apiserver argument, e.g. default-unreachable-toleration-seconds=60 (repeatable).",
-)
+@controller_manager_option
+@apiserver_option
 @click.option(
     "--fabric-hears",
     metavar="NODES",

@@ -191,6 +191,7 @@ def _row(scenario: Scenario, plan: Plan, found: Prediction) -> dict[str, Any]:
         "headline": said["headline"],
         "dns": {key: state for key, state in said["dns"].items() if key != "per_node"},
         "outcomes": said["outcomes"],
+        "unsettled": said["unsettled"],
         "simulations": said["simulations"],
         "workloads": said["workloads"],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chaosext.rehearsal.simulate.taints import admits
+from chaosext.rehearsal.snapshot.dns_detection import runs_daemons
 from chaosext.rehearsal.snapshot.node_patterns import behind, has_all
 from chaosext.rehearsal.snapshot.world import Doubt
 
@@ -57,7 +58,9 @@ def _dns_daemons_missing(world: World) -> Iterator[Doubt]:
     if not pods:
         return
     spec, there = pods[0].spec, {pod.node for pod in pods if pod.ready}
-    may_run = (node for node in world.nodes if has_all(spec.node_selector, node.labels))
+    may_run = (
+        node for node in world.nodes if runs_daemons(node) and has_all(spec.node_selector, node.labels)
+    )
     lacking = sorted(
         node.name for node in may_run if node.name not in there and admits(spec.tolerations, node.taints)
     )

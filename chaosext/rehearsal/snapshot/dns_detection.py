@@ -317,6 +317,15 @@ def is_node_cache(spec: PodSpec) -> bool:
     return any(spec.labels.get(label) in NODE_CACHES for label in ("k8s-app", "app", "name"))
 
 
+def runs_daemons(node: Node) -> bool:
+    """Whether DaemonSets of Linux programs run on the node: it is Ready, and neither Windows nor a virtual node."""
+    labels = node.labels
+    is_virtual = (
+        labels.get("type") == "virtual-kubelet" or labels.get("eks.amazonaws.com/compute-type") == "fargate"
+    )
+    return node.ready == "True" and labels.get("kubernetes.io/os") != "windows" and not is_virtual
+
+
 def doubts_of_node_cache(
     nodes: Iterable[Node], pods: Sequence[Pod], asked: Iterable[str]
 ) -> tuple[Doubt, ...]:
@@ -325,7 +334,7 @@ def doubts_of_node_cache(
     if not caches and not any(map(_is_link_local, asked)):
         return ()
     there = {pod.node for pod in caches if pod.ready}
-    lacking = sorted(node.name for node in nodes if node.name not in there)
+    lacking = sorted(node.name for node in nodes if node.name not in there and runs_daemons(node))
     if not lacking:
         return ()
     more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""

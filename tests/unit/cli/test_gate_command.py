@@ -102,6 +102,13 @@ def test_the_story_s_cluster_is_no_go_and_the_mitigated_one_is_go(asked: Any) ->
     assert [each["mitigations"] for each in no_go["remedies"]] == [[name] for name in PATCHES]
 
 
+def test_flags_that_are_given_are_in_force(gate: Any) -> None:
+    flag = ("--controller-manager-arg", "node-monitor-grace-period=1h")
+    _, said, _ = gate("--cutover", PLAN, "--snapshot", STORY, "--at", AT, "--json", *flag)
+    found = json.loads(said)
+    assert {each["verdict"] for each in found["rehearsed"]} == {"passed"}
+
+
 @pytest.mark.parametrize("patch", PATCHES)
 def test_each_printed_patch_applied_to_the_snapshot_turns_it_to_go(
     asked: Any, gate: Any, tmp_path: Path, patch: str

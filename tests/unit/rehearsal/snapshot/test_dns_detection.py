@@ -312,3 +312,10 @@ def test_what_is_pruned_is_read_as_before(read: Read) -> None:
     little = [least(known[each["kind"]], each) for each in items]
     assert "s3cr3t" not in str(little)
     assert read(*little).dns == read(*items).dns
+
+
+@pytest.mark.parametrize("labels", [{"kubernetes.io/os": "windows"}, {"type": "virtual-kubelet"}])
+def test_a_node_that_runs_no_daemons_needs_no_cache(read: Read, labels: Item) -> None:
+    config = kubelet_config("169.254.20.10")
+    other = node("other-1", **labels)
+    assert read(*SMALL, other, *(cache(on, "node-local-dns") for on in NODES), config).dns_doubts == ()

@@ -227,3 +227,21 @@ def test_an_autoscaler_of_dns_is_played_both_ways(read: Read) -> None:
     assert found.otherwise[0].alternative.name == "dns-autoscaler"
     here = (service("kube-dns"), behind("kube-dns", "worker-1"), behind("kube-dns", "worker-2"))
     assert cut(read(*ROUTED, *here, scaler), 120).verdict is Forecast.PASSED
+
+
+# -- evictions -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "controllers", "evicts"),
+    [
+        ("v1.34.4", "*,bootstrapsigner,tokencleaner", True),
+        ("v1.34.4", "*,-taint-eviction-controller", False),
+        ("v1.34.4", "node-lifecycle-controller,endpointslice-controller", False),
+        ("v1.28.9", "nodelifecycle,endpointslice", True),
+    ],
+)
+def test_evictions_may_be_switched_off(read: Read, version: str, controllers: str, evicts: bool) -> None:
+    nodes = tuple(node(name, version=version) for name in ("cp-1", "worker-1", "worker-2"))
+    world = read(*nodes, controller_manager_args=[f"--controllers={controllers}"])
+    assert world.control_plane.evicts is evicts
