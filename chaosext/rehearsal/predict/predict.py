@@ -293,9 +293,9 @@ class _Merged:
 
     def _doubts_of_meshes(self) -> Iterator[Doubt]:
         """Yield each mesh that isn't modelled and whose Pods the cut moves."""
-        for mesh in self._stage.world.other_meshes:
+        for mesh in self._stage.unmodelled:
             if any(_moves(mesh, trace) for _, trace in self._plays):
-                said = f"{mesh.name}: the cut evicts Pods that depend on it, and {MODELLED}"
+                said = f"{mesh.name}: the cut evicts Pods that depend on it, and {mesh.why or MODELLED}"
                 why = f"{said}; {mesh.settles} would settle it"
                 yield Doubt(subject=mesh.subject, why=why)
 
@@ -351,7 +351,7 @@ def _forecast(stage: SimulationInputs, trace: Trace) -> Forecast:
         return Forecast.DEVIATED
     if state is Dns.UNKNOWN or not stage.routes.proof.holds or stage.doubts:
         return Forecast.UNKNOWN
-    if any(_moves(mesh, trace) for mesh in stage.world.other_meshes):
+    if any(_moves(mesh, trace) for mesh in stage.unmodelled):
         return Forecast.UNKNOWN
     unsynced = trace.xds_lost_s < trace.xds_back_s == float("inf")
     return Forecast.DEVIATED if trace.stuck or unsynced else Forecast.PASSED

@@ -19,7 +19,7 @@ from chaosext.rehearsal.simulate.taints import NO_EXECUTE, stays_s
 from chaosext.rehearsal.snapshot.control_plane_flags import minor
 from chaosext.rehearsal.snapshot.cut_targets import separation
 from chaosext.rehearsal.snapshot.node_patterns import behind, is_over
-from chaosext.rehearsal.snapshot.world import Nearness
+from chaosext.rehearsal.snapshot.world import Nearness, OtherMesh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -123,6 +123,23 @@ class SimulationInputs:
     def prefers_zone(self) -> bool:
         """Whether nodes ask the kube-dns of their own zone while there is one."""
         return self.world.dns is not None and self.world.dns.prefers in (Nearness.ZONE, Nearness.BALANCED)
+
+    @cached_property
+    def unmodelled(self) -> tuple[OtherMesh, ...]:
+        """What Pods depend on and isn't modelled: meshes, and webhooks whose own Pods are all cut off."""
+        return (*self.world.other_meshes, *self._closed_webhooks())
+
+    def _closed_webhooks(self) -> Iterator[OtherMesh]:
+        for each in self.world.webhooks:
+            servers = behind(each.service, self.world.pods)
+            if all(pod.node in self.plan.cut_nodes for pod in servers if pod.ready):
+                yield OtherMesh(
+                    name=f"webhook {each.subject}",
+                    subject=each.subject,
+                    members=each.members,
+                    settles="a Pod of it on a node that is not cut, or failurePolicy Ignore,",
+                    why="without its Pods none of those is created again, and when it is tried again isn't modelled",
+                )
 
     @cached_property
     def doubts(self) -> tuple[Doubt, ...]:

@@ -317,9 +317,27 @@ class Lease(Document):
     spec: LeaseSpec = field(default_factory=LeaseSpec)
 
 
+class ServiceReference(Document):
+    namespace: str = ""
+    name: str = ""
+
+
+class ClientConfig(Document):
+    service: ServiceReference | None = None
+
+
+class Rule(Document):
+    operations: list[str] | None = None
+    resources: list[str] | None = None
+    apiGroups: list[str] | None = None
+
+
 class Webhook(Document):
     failurePolicy: str = "Fail"
     namespaceSelector: Selector | None = None
+    objectSelector: Selector | None = None
+    clientConfig: ClientConfig = field(default_factory=ClientConfig)
+    rules: list[Rule] | None = None
 
 
 class WebhookConfiguration(Document):

@@ -67,6 +67,8 @@ from chaosext.rehearsal.snapshot.platforms import (
 )
 from chaosext.rehearsal.snapshot.pod_specs import Specs, resources, selector
 from chaosext.rehearsal.snapshot.snapshot_files import HOW_TO, Listed, plain, read_files
+from chaosext.rehearsal.snapshot.webhooks import KINDS as WEBHOOKS
+from chaosext.rehearsal.snapshot.webhooks import webhooks
 from chaosext.rehearsal.snapshot.world import (
     Alternative,
     ControlPlane,
@@ -78,6 +80,7 @@ from chaosext.rehearsal.snapshot.world import (
     OtherMesh,
     Plugin,
     Service,
+    Webhook,
     Workload,
     World,
 )
@@ -179,6 +182,7 @@ class _World:
             network=self._network(nodes, pods),
             mesh=mesh,
             other_meshes=self._other_meshes(services, workloads.values(), pods),
+            webhooks=self._webhooks(services, pods),
             control_plane=control_plane,
             repairs=repairs(nodes, templates(pods), self._health_checks()),
             doubts=(*_unseen_nodes(nodes, pods), *_replaced_late(workloads, pods, dns.service, mesh)),
@@ -423,6 +427,15 @@ class _World:
                 others=self._listed.others,
             )
         )
+
+    def _webhooks(
+        self, services: Iterable[tuple[Service, Mapping[str, str]]], pods: Sequence[Pod]
+    ) -> tuple[Webhook, ...]:
+        configs = (
+            (kind, each) for kind in WEBHOOKS for each in self._listed.of(kind, doc.WebhookConfiguration)
+        )
+        known = (service for service, _ in services)
+        return tuple(webhooks(configs, known, templates(pods), self._namespaces))
 
     def _fails_closed(self) -> bool:
         """Whether Istio's webhooks make the API server reject a Pod when the injector is unreachable."""

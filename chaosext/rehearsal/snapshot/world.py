@@ -368,14 +368,24 @@ class OtherMesh:
     """A mesh whose behaviour in a cut is not modelled.
 
     `members`: (namespace, owner) of the Pods that depend on it, its own included. `settles`: what would settle
-    their fate. `breaks_at_once`: it matters to running Pods too, not only to new ones.
+    their fate. `why`: why that is unknown. `breaks_at_once`: it matters to running Pods too, not only to new ones.
     """
 
     name: str
     subject: str
     members: frozenset[tuple[str, str]] = frozenset()
     settles: str = ""
+    why: str = ""
     breaks_at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """An admission webhook that fails closed. `members`: (namespace, owner) of Pods whose creation it must allow."""
+
+    subject: str
+    service: Service
+    members: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -471,6 +481,7 @@ class World:
     dns_doubts: tuple[Doubt, ...] = ()
     dns_stale_s: float = 0.0
     other_meshes: tuple[OtherMesh, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
     repairs: tuple[NodeRepair, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
