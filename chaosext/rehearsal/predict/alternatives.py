@@ -30,6 +30,7 @@ def agreed(found: Prediction, others: Sequence[Otherwise]) -> Prediction:
         verdict=Forecast.UNKNOWN,
         self_heals=None,
         chances=_common([each.chances for each in every], Forecast.UNKNOWN),
+        healing=_common([each.healing for each in every], Forecast.UNKNOWN),
         outcomes=_outcomes(found, every, f"it depends on an assumption: {turned[0]}"),
         dns=dns,
         otherwise=turned,
