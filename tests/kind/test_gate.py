@@ -85,7 +85,7 @@ def test_the_story_s_cluster_is_no_go_though_nothing_is_wrong_with_it_now(
     )
     assert outcome.exit_code == 10, outcome
     told = json.loads(outcome.stdout)
-    assert {each["check"] for each in told["reasons"]} == {"dns_after_heal", "self_heals"}
+    assert {each["check"] for each in told["reasons"]} >= {"dns_after_heal", "self_heals"}
     checks = {each["check"]: each["status"] for each in told["checks"]}
     assert (checks["xds_synced"], checks["probes_healthy"]) == ("healthy", "healthy")
     assert told["cluster"]["uid"] == kubectl(
