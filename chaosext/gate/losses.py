@@ -29,16 +29,15 @@ SHOWN = 0.0005
 
 
 def lost(found: Prediction, accept: Acceptance) -> Iterator[Finding]:
-    """Yield the findings. Nothing is healthy that was not simulated, or that depends on unproven routes."""
+    """Yield the findings. Nothing is healthy that was not simulated, or that a doubt about the cluster may turn."""
     impact = found.impact
     for check, finding in _findings(found, impact, accept) if impact else _unasked(accept):
         if finding is None:
             said = f"not predicted: {found.method}"
             yield Finding(check=check, status=Status.UNKNOWN, summary=said)
-        elif finding.status is Status.HEALTHY and not found.routes.holds:
-            yield replace(
-                finding, status=Status.UNKNOWN, summary=f"{finding.summary}; {found.routes.why_not}"
-            )
+        elif finding.status is Status.HEALTHY and (doubts := [*found.routes.doubts, *found.doubts]):
+            said = f"{finding.summary}; unknown: {doubts[0]}"
+            yield replace(finding, status=Status.UNKNOWN, summary=said)
         else:
             yield finding
 

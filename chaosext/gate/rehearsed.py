@@ -80,7 +80,7 @@ def rehearsed(
                 break
             found = more
         findings = tuple(compared(found, accept))
-        if _all_are(findings, Status.HEALTHY):
+        if _all_are(counting(found, accept), Status.HEALTHY):
             others = rehearsal.otherwise(plan, found, seed=seed, budget=budget)
             findings = tuple(unless_turned(each, others, accept) for each in findings)
             found = agreed(found, others)
@@ -100,7 +100,7 @@ def rehearsed(
 
 def unless_turned(finding: Finding, others: Iterable[Otherwise], accept: Acceptance) -> Finding:
     """Return a healthy finding as unknown if it is not healthy with an assumption turned."""
-    for each in others:
+    for each in others if finding.status is Status.HEALTHY else ():
         exact = replace(each.prediction, samples=0)
         for other in compared(exact, accept):
             if other.check == finding.check and other.status is not Status.HEALTHY:

@@ -100,9 +100,7 @@ class _Play:
         self._lookups.conclude()
         trace.after, trace.dns_hosts = self._lookups.views(), self._lookups.hosts()
         trace.losses = self._impact.losses()
-        lives = self._lives
-        trace.first_lost_s = min(lives.unknown_s, default=inf)
-        trace.dark_s = max(lives.unknown_s, default=inf), min(lives.ready_s, default=-inf)
+        trace.first_lost_s, trace.dark_s = self._lives.first_lost_s, self._lives.dark_s
         trace.pending = Counter(pod.key for pod in self._pending)
         trace.stuck = Counter(pod.key for pod in followed if pod.waits_since < inf and pod.there)
 

@@ -80,16 +80,11 @@ class ImpactWatch:
 
     def losses(self) -> dict[str, Loss]:
         """Return unit -> what it loses, for each that loses anything."""
+        now, first_heal_s = self._scene.now, self._stage.plan.periods[0][1]
         return {
-            name: tally.loss(
-                self._follows(tally.unit), self._heal_s, self._scene.now, self._ends_without(tally)
-            )
+            name: tally.loss(self._follows(tally.unit), first_heal_s, now, self._ends_without(tally))
             for name, tally in self._tallies.items()
         }
-
-    @property
-    def _heal_s(self) -> float:
-        return self._stage.plan.cut_for_s
 
     def _follows(self, unit: Unit) -> bool:
         """Whether some of its clients follow the API in the cut."""
@@ -113,7 +108,7 @@ class ImpactWatch:
         if not unit.ready:
             return False
         if not tally.available:
-            is_sure = self._scene.now >= self._heal_s + SETTLED_S
+            is_sure = self._scene.now >= stage.plan.cut_for_s + SETTLED_S
             is_sure = is_sure and (stage.routes.proof.holds or not (unit.is_meshed and stage.world.mesh))
             return True if is_sure else None
         if unit.service is None or not stage.reached_before(unit):
@@ -184,8 +179,8 @@ def lowest_of(counts: Sequence[tuple[float, int]], end_s: float) -> tuple[int, f
 def serving(steps: Iterable[Step], follows: bool, heal_s: float) -> Iterable[int]:
     """Yield the number of Pods that clients can use over time.
 
-    Clients that follow the API, and all of them after the heal, use a Pod that is Ready there; those that are
-    cut off use each Pod that runs.
+    Clients that follow the API, and all of them from the first heal on, use a Pod that is Ready there; those that
+    are cut off use each Pod that runs.
     """
     for step in steps:
         yield min(step.available, step.running) if follows or step.t_s >= heal_s else step.running

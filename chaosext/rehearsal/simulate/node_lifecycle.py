@@ -185,6 +185,19 @@ class Lives:
         last = Episode(*(times[node] for times in self._by_node()))
         return [*self.earlier.get(node, ()), last]
 
+    @property
+    def first_lost_s(self) -> float:
+        """When the first node is lost."""
+        earlier = (episodes[0].unknown_s for episodes in self.earlier.values())
+        return min((*self.unknown_s, *earlier), default=inf)
+
+    @property
+    def dark_s(self) -> tuple[float, float]:
+        """From when until when all nodes are lost; (inf, -inf) if that is unknown, as some were lost before, too."""
+        if self.earlier or not self.unknown_s:
+            return inf, -inf
+        return max(self.unknown_s), min(self.ready_s)
+
     def close(self, node: int) -> None:
         """Keep the node's last episode: in a later cut it may be lost again."""
         self.earlier.setdefault(node, []).append(self.episodes(node)[-1])

@@ -25,7 +25,7 @@ from chaosext.model.errors import Refused
 from chaosext.rehearsal.network.routes import Proof
 from chaosext.rehearsal.simulate.impact import Chance, CountRange, Impact, UnitImpact, Way
 from chaosext.rehearsal.simulate.prediction import Dns, DnsView, Forecast, Prediction
-from chaosext.rehearsal.snapshot.world import Doubt, Service, World
+from chaosext.rehearsal.snapshot.world import Alternative, Doubt, Service, World
 
 CART = "Deployment/shop/cart"
 WEB = "Service/shop/web"
@@ -102,6 +102,7 @@ def test_nothing_is_healthy_without_a_simulation_or_with_missing_ones_or_unprove
     assert statuses(Impact(ways={Way(): 0.9})) == everything
     doubt = Doubt(subject="BGPPeer/x", why="it filters")
     assert statuses(None, found=prediction(ways(), routes=Proof(doubts=(doubt,)))) == everything
+    assert statuses(None, found=prediction(ways(), doubts=(doubt,))) == everything
 
 
 def test_a_loss_in_few_simulations_counts_by_its_probability() -> None:
@@ -206,6 +207,24 @@ def test_a_lost_quorum_is_no_go_unless_the_plan_accepts_it() -> None:
     assert judge(quorum_world(), accepted).decision is Decision.GO
     strict = replace(PLAN, accept=Acceptance(quorum_lost=True, all_at_once=False))
     assert {each.finding.check for each in judge(quorum_world(), strict).against} == {"all_at_once"}
+
+
+def test_a_remark_does_not_keep_the_gate_from_turning_assumptions() -> None:
+    """All Pods of web stop together at the heal, a remark; the assumption otherwise leads to another outcome."""
+    world = quorum_world()
+    pods = [replace(pod, owner="ReplicaSet/web-1") if pod.namespace == "db" else pod for pod in world.pods]
+    calm = replace(world, pods=tuple(pods))
+    turned = Alternative(
+        name="repairs",
+        assumed="nothing repairs nodes",
+        settles="look",
+        apply=lambda world: replace(world, pods=quorum_world().pods),
+    )
+    go, unknown = judge(calm, PLAN), judge(replace(calm, alternatives=(turned,)), PLAN)
+    assert (go.decision, unknown.decision) == (Decision.GO, Decision.NOT_KNOWN)
+    remark = next(each for each in unknown.weighed if each.finding.check == "all_at_once")
+    assert (remark.weight, remark.finding.status) == (Weight.REMARK, "unhealthy")
+    assert "quorum_lost" in {each.finding.check for each in unknown.against}
 
 
 @pytest.mark.parametrize(

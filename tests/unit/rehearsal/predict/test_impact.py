@@ -328,6 +328,22 @@ def test_pods_that_are_not_tracked_and_not_evicted_keep_running() -> None:
     assert (unit(found, ETCD).running, unit(found, ETCD).available) == ((3, 3, 3), (0, 0, 0))
 
 
+# -- several cuts --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_second_cut_does_not_hide_what_the_first_one_costs(tracked: bool) -> None:
+    """The first cut of 480 s ends with the quorum; the second one, of 20 s, is too short for anything."""
+    world = world_of(*members("StatefulSet/etcd", *WORKERS))
+    cuts = ((0.0, 480.0), (600.0, 620.0))
+    plan = Plan(cut_nodes=workers_of(world), periods=cuts, horizon_s=900.0)
+    with patch.object(inputs, "WATCH_ALL_PODS", inputs.WATCH_ALL_PODS if tracked else 0):
+        found = rehearse(world, plan, samples=20)
+    lost = impact(found).quorum_lost
+    assert lost.likely + lost.unknown == pytest.approx(1)
+    assert found.verdict is (Forecast.DEVIATED if tracked else Forecast.UNKNOWN)
+
+
 # -- what always holds ---------------------------------------------------------------------------------------
 
 kinds = st.sampled_from(["StatefulSet/a", "ReplicaSet/a", "EtcdCluster/a"])
