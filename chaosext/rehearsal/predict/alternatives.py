@@ -10,7 +10,7 @@ from chaosext.rehearsal.simulate.prediction import Dns, DnsView, Forecast, Predi
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from chaosext.rehearsal.simulate.prediction import Otherwise, Prediction
+    from chaosext.rehearsal.simulate.prediction import DnsOutage, Otherwise, Prediction
 
 State = TypeVar("State", Dns, Forecast)
 
@@ -21,9 +21,11 @@ LEAST = 0.05
 def agreed(found: Prediction, others: Sequence[Otherwise]) -> Prediction:
     """Return what the prediction and those with an assumption turned agree on; the rest is unknown."""
     dns = _common_view([found.dns, *(each.prediction.dns for each in others)])
+    outages = max((found.outages, *(each.prediction.outages for each in others)), key=_longest_s)
+    found = replace(found, dns=dns, outages=outages)
     turned = tuple(each for each in others if _turns(each.prediction, found))
     if not turned:
-        return replace(found, dns=dns)
+        return found
     every = [found, *(each.prediction for each in turned)]
     return replace(
         found,
@@ -32,7 +34,6 @@ def agreed(found: Prediction, others: Sequence[Otherwise]) -> Prediction:
         chances=_common([each.chances for each in every], Forecast.UNKNOWN),
         healing=_common([each.healing for each in every], Forecast.UNKNOWN),
         outcomes=_outcomes(found, every, f"it depends on an assumption: {turned[0]}"),
-        dns=dns,
         otherwise=turned,
     )
 
@@ -67,7 +68,19 @@ def _common_view(views: Sequence[DnsView]) -> DnsView:
         during_cut=_same([each.during_cut for each in views]),
         after_heal=_same([each.after_heal for each in views]),
         after_rollback=_same([each.after_rollback or Dns.UNKNOWN for each in views]),
+        outage=_common_outage([each.outage for each in views]),
     )
+
+
+def _common_outage(outages: Sequence[DnsOutage | None]) -> DnsOutage | None:
+    """Return the first outage, which knows of the others; None if any is unknown."""
+    first, *others = outages
+    known = tuple(each for each in others if each)
+    return replace(first, otherwise=known) if first and len(known) == len(others) else None
+
+
+def _longest_s(outages: Iterable[DnsOutage]) -> float:
+    return max((each.typical_s for each in outages), default=0.0)
 
 
 def _same(states: Sequence[Dns]) -> Dns:

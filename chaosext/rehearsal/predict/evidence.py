@@ -33,6 +33,9 @@ def _bases(stage: SimulationInputs) -> Iterator[Basis]:
 
 def _of_control_plane(stage: SimulationInputs) -> Basis:
     platform = stage.world.control_plane.platform
+    if len(stage.plan.periods) > 1:
+        said = "Kubernetes' source and runs with a single cut; none with several cuts was seen"
+        return Basis(part="control plane", evidence=Evidence.DOCUMENTS, rests_on=said)
     if platform:
         return Basis(
             part="control plane", evidence=Evidence.DOCUMENTS, rests_on=f"the documentation of {platform}"

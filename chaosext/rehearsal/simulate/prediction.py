@@ -99,7 +99,8 @@ class DnsOutage:
     `worst`: the worst state that occurs; the times are those in this state. `times_s`: (seconds, probability)
     of every duration on the node that it lasts longest on; at the end of the prediction it may last on.
     `at_least_s`: the same where the state is unknown for a while, too. `missing`: probability that nothing is
-    known; all sum to 1. `nodes`: how many nodes it occurs on. `where`: `NOT_CUT`, or when, such as "after the
+    known; all sum to 1. `nodes`: how many nodes it occurs on. `otherwise`: the
+    same with an assumption turned. `where`: `NOT_CUT`, or when, such as "after the
     heal".
     """
 
@@ -109,6 +110,7 @@ class DnsOutage:
     missing: float = 0.0
     nodes: int = 1
     where: str = ""
+    otherwise: tuple[DnsOutage, ...] = ()
 
     @property
     def unknown(self) -> float:
@@ -142,6 +144,12 @@ class DnsOutage:
 
     def dead_within(self, limit_s: float) -> tuple[float, float]:
         """Return the probabilities that DNS is dead for at most `limit_s`, and that this is unknown."""
+        every = [self._dead_within(limit_s), *(each.dead_within(limit_s) for each in self.otherwise)]
+        within = min(known for known, _ in every)
+        longer = min(1.0 - known - unknown for known, unknown in every)
+        return within, max(0.0, 1.0 - within - longer)
+
+    def _dead_within(self, limit_s: float) -> tuple[float, float]:
         if self.worst is not Dns.DEAD:
             return 1.0 - self.unknown, self.unknown
         known, unknown = (

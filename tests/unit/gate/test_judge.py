@@ -130,6 +130,9 @@ def test_a_plan_says_what_is_acceptable() -> None:
     assert statuses(prediction(1.0), evicted_pods=3)["evicted_pods"] == "healthy"
 
 
+LONG = DnsOutage(worst=Dns.DEAD, times_s=((300.0, 1.0),))
+
+
 def outage(worst: Dns = Dns.DEAD, **shares: object) -> Prediction:
     view = DnsOutage(worst=worst, **shares)  # type: ignore[arg-type]
     found = prediction(1.0)
@@ -146,6 +149,8 @@ def outage(worst: Dns = Dns.DEAD, **shares: object) -> Prediction:
         (outage(times_s=((6.0, 0.5),), at_least_s=((10.0, 0.5),)), "unknown"),
         (outage(times_s=((6.0, 0.5),), at_least_s=((310.0, 0.5),)), "unhealthy"),
         (outage(times_s=((6.0, 0.5),), missing=0.5), "unknown"),
+        (outage(times_s=((6.0, 1.0),), otherwise=(LONG,)), "unknown"),
+        (outage(times_s=((310.0, 1.0),), otherwise=(LONG,)), "unhealthy"),
         (outage(Dns.PARTIAL, times_s=((90.0, 1.0),)), "healthy"),
         (outage(Dns.UNKNOWN, times_s=(), at_least_s=((0.0, 1.0),)), "unknown"),
         (prediction(1.0), "unknown"),

@@ -26,10 +26,11 @@ from worlds import (
 
 from chaosext.model.errors import Refused
 from chaosext.model.timeline import Kind
+from chaosext.rehearsal.network.routes import Evidence
 from chaosext.rehearsal.predict.predict import rehearse
 from chaosext.rehearsal.simulate.engine import simulate
 from chaosext.rehearsal.simulate.inputs import SimulationInputs
-from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.planned_cut import Flap, Plan
 from chaosext.rehearsal.simulate.prediction import Dns, Forecast, PredictedEvent, Prediction
 from chaosext.rehearsal.simulate.samples import Sampled
 from chaosext.rehearsal.simulate.simulation import Scene
@@ -426,3 +427,90 @@ def test_each_pod_that_waits_for_nodes_to_come_back_costs_as_much_as_any_other()
     """Each failed attempt once made another one for all of them: N Pods, and N to the power of the nodes."""
     few, more, many = (events(replicas) for replicas in (6, 12, 24))
     assert many - more <= 2.2 * (more - few)
+
+
+# -- several cuts ----------------------------------------------------------------------------------------------
+
+
+FOUR = Flap(on_s=16, off_s=10, times=4)
+
+
+def flapping(world: World, flap: Flap = FOUR, **more: int) -> Prediction:
+    plan = Plan(cut_nodes=workers_of(world), periods=flap.periods, horizon_s=flap.lasts_s + 300)
+    return rehearse(world, plan, **more)
+
+
+def test_four_short_cuts_move_kube_dns_though_one_of_them_moves_nothing() -> None:
+    """16 s under a grace period of 20 s. In gaps of 10 s some nodes are heard too late, and stay lost."""
+    four, one = flapping(cluster()), flapping(cluster(), replace(FOUR, times=1))
+    assert (four.verdict, one.verdict) == (Forecast.DEVIATED, Forecast.PASSED)
+    assert 0.5 < four.chances[Forecast.DEVIATED] < 0.9
+    assert not lines(one, Kind.POD_EVICTED, "coredns", at_least=0.1)
+    assert four.headline.startswith("deviated, it does not heal by itself in ")
+    assert "; passes in " in four.headline
+    assert any("between two cuts" in each for each in four.assumptions)
+    assert four.weakest is Evidence.DOCUMENTS
+
+
+def test_a_flap_of_one_cut_is_that_cut_and_one_without_gaps_a_longer_one() -> None:
+    def cut_for(seconds: float) -> Prediction:
+        return rehearsed(cluster(), seconds, seconds + 300, samples=20)
+
+    assert flapping(cluster(), replace(FOUR, times=1), samples=20) == cut_for(16)
+    assert flapping(cluster(), replace(FOUR, off_s=0), samples=20) == cut_for(64)
+
+
+def test_evicted_pods_are_gone_after_the_first_heal_that_their_node_hears_of() -> None:
+    """Two cuts of 90 s, two minutes apart: kube-dns is evicted in the first one, and gone before the second begins."""
+    found = flapping(cluster(), Flap(on_s=90, off_s=120, times=2), samples=20)
+    gone = lines(found, Kind.POD_GONE, "coredns")
+    assert len(gone) >= 2
+    assert all(90 < event.t_min_s < event.t_max_s < 210 for event in gone[:2])
+    cuts = [event.t_s for event in lines(found, Kind.CUT)]
+    assert cuts == [0, 210]
+
+
+def test_a_mesh_that_was_restored_is_lost_again_in_the_next_cut() -> None:
+    found = flapping(
+        cluster(sidecar="holding", affinity=off_control_plane()),
+        Flap(on_s=120, off_s=600, times=2),
+        samples=20,
+    )
+    assert [event.t_s < 720 for event in lines(found, Kind.XDS_LOST)] == [True, False]
+    assert [event.t_s < 720 for event in lines(found, Kind.XDS_RESTORED)] == [True, False]
+
+
+# -- outages of DNS on the way ---------------------------------------------------------------------------------
+
+
+def test_a_pass_says_for_how_long_dns_was_dead_after_the_heal() -> None:
+    """A cut of 16 s marks a node or two Unknown: until they are Ready again, kube-proxy knows no endpoint."""
+    found = rehearsed(cluster(), 16, samples=None)
+    (outage,) = found.outages
+    assert (outage.worst, outage.where, outage.nodes) == (Dns.DEAD, "after the heal", 2)
+    assert 0.4 < outage.probability < 0.8
+    assert 1 < outage.typical_s < outage.max_s < 15
+    assert found.headline.startswith("passed after ")
+    assert found.dns_per_node["worker-1"].outage
+    assert found.to_json()["dns"]["outages"][0]["where"] == "after the heal"
+
+
+def test_dns_that_is_dead_on_nodes_that_are_not_cut_is_in_the_headline_whatever_the_routes() -> None:
+    """Both kube-dns Pods are on the cut nodes; 40 to 55 s later they are no endpoints any more, for 300 s."""
+    for network, starts in (
+        (ROUTED, "passed after 299 s"),
+        (Network(), "unknown, whether it heals is unknown; 299 s"),
+    ):
+        world = cluster(workers=4, network=network, control_plane=PRODUCTION)
+        plan = Plan(cut_nodes=frozenset({"worker-1", "worker-2"}))
+        found = rehearse(world, plan, samples=20)
+        assert found.headline.startswith(starts)
+        assert found.headline.endswith("without DNS on 2 nodes that are not cut")
+
+
+def test_where_dns_never_fails_there_is_no_outage() -> None:
+    found = rehearsed(cluster(network=ROUTED), 5.0)
+    assert found.outages == ()
+    assert found.headline == "passed, it heals by itself"
+    assert found.dns.outage
+    assert found.dns.outage.dead_within(0.0) == (pytest.approx(1.0), 0.0)
