@@ -20,10 +20,10 @@ LEAST = 0.05
 
 def agreed(found: Prediction, others: Sequence[Otherwise]) -> Prediction:
     """Return what the prediction and those with an assumption turned agree on; the rest is unknown."""
+    turned = tuple(each for each in others if _turns(each.prediction, found))
     dns = _common_view([found.dns, *(each.prediction.dns for each in others)])
     outages = max((found.outages, *(each.prediction.outages for each in others)), key=_longest_s)
     found = replace(found, dns=dns, outages=outages)
-    turned = tuple(each for each in others if _turns(each.prediction, found))
     if not turned:
         return found
     every = [found, *(each.prediction for each in turned)]

@@ -185,7 +185,11 @@ class _World:
             webhooks=self._webhooks(services, pods),
             control_plane=control_plane,
             repairs=repairs(nodes, templates(pods), self._health_checks()),
-            doubts=(*_unseen_nodes(nodes, pods), *_replaced_late(workloads, pods, dns.service, mesh)),
+            doubts=(
+                *self._doubts,
+                *_unseen_nodes(nodes, pods),
+                *_replaced_late(workloads, pods, dns.service, mesh),
+            ),
             alternatives=tuple(self._otherwise),
             taken_at=parse_time(self._listed.taken_at),
             missing=frozenset(self._missing),
@@ -336,7 +340,7 @@ class _World:
         return Network(
             plugin=found.plugin,
             shown=found.shown,
-            doubts=(*self._doubts, *found.doubts),
+            doubts=found.doubts,
             bgp_doubts=found.bgp_doubts,
             bgp_enabled=found.bgp_enabled,
             felix_routes=found.felix_routes,

@@ -491,7 +491,7 @@ def test_a_forgotten_option_for_all_namespaces_is_doubted(tmp_path: Path) -> Non
     world = read_snapshot([written(tmp_path / "c.json", listed(*items))])
     said = "all Pods are of namespace shop: was -A left out?"
     assert said in world.assumptions
-    assert [each.why for each in world.network.doubts] == [said]
+    assert [each.why for each in world.doubts] == [said]
 
 
 def test_a_dump_of_two_namespaces_is_doubted(tmp_path: Path) -> None:
@@ -504,16 +504,16 @@ def test_a_dump_of_two_namespaces_is_doubted(tmp_path: Path) -> None:
         lists.append({"kind": "ReplicationControllerList", "apiVersion": "v1", "items": None})
         lists.append({"kind": "PodList", "apiVersion": "v1", "items": found})
     world = read_snapshot([written(tmp_path / "c.json", *lists, listed(KUBE_DNS))])
-    assert "was --all-namespaces left out?" in " ".join(map(str, world.network.doubts))
+    assert "was --all-namespaces left out?" in " ".join(map(str, world.doubts))
 
 
 def test_a_must_gather_leaves_out_the_pods_of_users(tmp_path: Path) -> None:
     """So nothing is certain until they are added."""
     tree = gathered(tmp_path, "cluster-scoped-resources")
     doubt = "must-gather has no Pods of namespace shop: add `kubectl get pods -A -o json`"
-    assert [each.why for each in read_snapshot([tree]).network.doubts] == [doubt]
+    assert [each.why for each in read_snapshot([tree]).doubts] == [doubt]
     added = written(tmp_path / "pods.json", listed(pod("cart-1", "worker-1")))
-    assert read_snapshot([tree, added]).network.doubts == ()
+    assert read_snapshot([tree, added]).doubts == ()
 
 
 def test_kinds_that_no_pod_belongs_to_are_said_to_matter_to_none(tmp_path: Path) -> None:
