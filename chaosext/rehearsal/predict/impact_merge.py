@@ -151,6 +151,8 @@ class ImpactMerge:
 
     def _budgets(self) -> Iterator[BudgetImpact]:
         """Yield the PodDisruptionBudgets of which more Pods are evicted than they allow."""
+        if not self._stage.world.budgets:
+            return
         evicted = self._evicted()
         spaces = {namespace for namespace, _ in evicted}
         for budget in self._stage.world.budgets:
@@ -182,14 +184,11 @@ class ImpactMerge:
         return found
 
     def _unknown(self) -> Iterator[str]:
-        stage = self._stage
-        if not stage.routes.proof.holds:
-            yield stage.routes.proof.why_not
         if self._lacks_services:
             yield NO_SERVICES
         if self._bounds.uncounted:
             yield TOO_MANY
-        for unit in stage.roster.workloads.values():
+        for unit in self._stage.roster.workloads.values():
             if unit.is_broken_quorum:
                 yield f"{unit.name} had no majority of its {unit.wanted} Pods before the cut"
 

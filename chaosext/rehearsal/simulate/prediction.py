@@ -380,6 +380,8 @@ class Prediction:
             return "" if self.outages or self.routes_lost.probability > RARE else ", it heals by itself"
         if any(each.why == DOWN_BEFORE for each in self.outcomes):
             return f", {DOWN_BEFORE}"
+        if self.verdict is Forecast.DEVIATED and self.self_heals:
+            return ", it heals by itself, but a quorum is lost"
         return _ENDS[self.verdict]
 
     def _is_told(self, outage: DnsOutage) -> bool:

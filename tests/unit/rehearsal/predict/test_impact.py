@@ -111,6 +111,7 @@ def test_a_quorum_on_cut_nodes_is_deleted_together_at_the_heal() -> None:
     """
     found = predicted(world_of(*members("StatefulSet/etcd", *WORKERS)))
     assert (found.verdict, found.self_heals) == (Forecast.DEVIATED, True)
+    assert found.headline.startswith("deviated, it heals by itself, but a quorum is lost")
     etcd = unit(found, ETCD)
     assert (etcd.quorum, etcd.quorum_lost.likely, etcd.at_once.likely) == (
         2,
