@@ -10,7 +10,7 @@ import yaml
 from checkout import ROOT
 
 from chaosext.experiment.cutover_plan_file import read_cutover
-from chaosext.gate.cutover_plan import Acceptance, Selection
+from chaosext.gate.cutover_plan import Acceptance, Protected, Selection
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.simulate.planned_cut import Flap
 from chaosext.rehearsal.simulate.prediction import Dns
@@ -66,6 +66,56 @@ def test_everything_that_a_plan_can_say_is_kept(tmp_path: Path) -> None:
     assert cutover.accept.evicted_pods == 3
     assert cutover.waived == {"xds_synced": "istiod may not be entered"}
     assert cutover.required == ("istiod_redundant",)
+
+
+def test_a_plan_says_what_users_may_lose_and_what_it_protects(tmp_path: Path) -> None:
+    cutover = read(
+        tmp_path,
+        f"""{LEAST}
+accept: {{self_heals: false, quorum_lost: true, all_at_once: false, pending_pods_at_most: 2,
+         services_without_endpoints: {{at_end: [Service/shop/old], during_cut: 3}}}}
+protect: [Deployment/shop/cart, namespace/payments, {{name: Service/shop/web, at_least: 2}}]
+quorums: [Deployment/infra/consul]
+""",
+    )
+    assert cutover.accept == Acceptance(
+        self_heals=False,
+        quorum_lost=True,
+        all_at_once=False,
+        pending_pods=2,
+        services_at_end=frozenset({"Service/shop/old"}),
+        services_during_cut=3,
+        protect=(
+            Protected(name="Deployment/shop/cart"),
+            Protected(name="namespace/payments"),
+            Protected(name="Service/shop/web", at_least=2),
+        ),
+    )
+    plan = cutover.plan(frozenset({"worker-1"}), 60.0)
+    assert plan.quorums == {"Deployment/infra/consul"}
+    assert plan.protected == {"Deployment/shop/cart", "namespace/payments", "Service/shop/web"}
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ("protect: [cart]", "protect"),
+        ("protect: [shop/cart]", "protect"),
+        ("protect: []", "protect"),
+        ("protect: [{name: Deployment/shop/cart, at_least: 0}]", "at_least"),
+        ("quorums: [Service/shop/web]", "quorums"),
+        ("quorums: [namespace/shop]", "quorums"),
+        ("accept: {quorum_lost: maybe}", "quorum_lost"),
+        ("accept: {pending_pods_at_most: -1}", "pending_pods_at_most"),
+        ("accept: {services_without_endpoints: {during_cut: [web]}}", "during_cut"),
+        ("accept: {services_without_endpoints: {during_cut: true}}", "during_cut"),
+        ("accept: {services_without_endpoints: {at_end: 1}}", "self_heals"),
+    ],
+)
+def test_what_a_plan_protects_is_named_as_it_exists_or_refused(tmp_path: Path, said: str, field: str) -> None:
+    with pytest.raises(Refused) as refused:
+        read(tmp_path, f"{LEAST}{said}\n")
+    assert field in f"{refused.value.message} {refused.value.fix}"
 
 
 @pytest.mark.parametrize("path", sorted(PLANS.iterdir()), ids=lambda path: path.name)

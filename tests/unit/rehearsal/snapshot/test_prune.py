@@ -170,3 +170,27 @@ def test_every_kind_says_what_it_is(wanted: object) -> None:
     found = least(each, {"metadata": {"name": "x"}})
     assert (found["kind"], found["apiVersion"]) == (each.kind, each.api_version)
     assert found["metadata"] == {"name": "x"}
+
+
+def test_what_a_workload_and_a_service_say_about_their_users_is_kept(tmp_path: Path) -> None:
+    """A quorum's annotation or label, a load balancer's type; nothing else of their annotations."""
+    sets = [
+        item(
+            "StatefulSet",
+            name,
+            "db",
+            "apps/v1",
+            metadata={where: {"chaosext.io/quorum": said, "x": "s3cr3t"}},
+            spec={"replicas": 3},
+        )
+        for name, where, said in (("cache", "annotations", "false"), ("etcd", "labels", "true"))
+    ]
+    edge = item("Service", "edge", "shop", spec={"selector": {"app": "edge"}, "type": "LoadBalancer"})
+    local = item(
+        "Service", "local", "shop", spec={"selector": {"app": "x"}, "externalTrafficPolicy": "Local"}
+    )
+    items = [*map(kept, (*sets, edge, local)), node("worker-1")]
+    assert "s3cr3t" not in json.dumps(items)
+    world = world_of(tmp_path / "one.json", *items)
+    assert {each.name: each.quorum for each in world.workloads.values()} == {"cache": False, "etcd": True}
+    assert [each.external for each in world.services] == [True, True]
