@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tests.trust.lab.lab import Child, Eye
+from tests.trust.lab.lab import Child, Eye, wait_until
 from tests.trust.lab.stage import Nursery
 from tests.trust.row import NotHere
 from tests.trust.table import CLUSTER
@@ -26,6 +26,8 @@ PORT = 16443
 
 COMMAND_S = 60
 ANSWERS_S = 240.0
+ENDS_S = 10.0
+"""How long what a trial ran on a node may take to end after it, on a busy machine."""
 TABLES = ("inet chaosext_", "inet chaosext.lock")
 SCRIPT = b"@@chaosext"
 """In the command line of whatever chaosext runs on a node (partition/scripts.py)."""
@@ -131,6 +133,9 @@ class Testbed:
 
     def begin(self, controls: int = 1) -> None:
         assert controls == 1, "the testbed has one control-plane node"
+        wait_until(
+            lambda: not self.residue(), ENDS_S, 0.3
+        )  # a script ends a moment after the process that ran it
         if left := self.residue():  # another's run, or what it left: neither is ours to clean away
             raise NotHere(f"{CLUSTER} is in use or was left so: {', '.join(left)}; see `chaosext status`")
         pairs = [(self.control.name, worker.name) for worker in self.workers]
