@@ -170,20 +170,17 @@ class Lives:
         """Return `count` nodes without any events."""
         return cls(call_s, *[[inf] * count for _ in Episode._fields])  # type: ignore[arg-type]
 
-    def _by_node(self) -> tuple[list[float], ...]:
-        return (
-            self.unknown_s,
-            self.no_schedule_s,
-            self.no_execute_s,
-            self.ready_s,
-            self.schedulable_s,
-            self.no_execute_off_s,
-        )
-
     def episodes(self, node: int) -> list[Episode]:
         """Return the node's episodes in order; the last one may be without events."""
-        last = Episode(*(times[node] for times in self._by_node()))
-        return [*self.earlier.get(node, ()), last]
+        last = Episode(
+            self.unknown_s[node],
+            self.no_schedule_s[node],
+            self.no_execute_s[node],
+            self.ready_s[node],
+            self.schedulable_s[node],
+            self.no_execute_off_s[node],
+        )
+        return [*self.earlier[node], last] if node in self.earlier else [last]
 
     @property
     def first_lost_s(self) -> float:
@@ -201,7 +198,15 @@ class Lives:
     def close(self, node: int) -> None:
         """Keep the node's last episode: in a later cut it may be lost again."""
         self.earlier.setdefault(node, []).append(self.episodes(node)[-1])
-        for times in self._by_node():
+        by_node = (
+            self.unknown_s,
+            self.no_schedule_s,
+            self.no_execute_s,
+            self.ready_s,
+            self.schedulable_s,
+            self.no_execute_off_s,
+        )
+        for times in by_node:
             times[node] = inf
 
     def is_unschedulable(self, node: int, t: float) -> bool:
@@ -560,11 +565,10 @@ class _Controller:
         return max(marked + pods * self._call_s, paid)
 
     def _recover(self, at: float, contact: _Contact) -> None:
-        """Refresh nodes whose Lease arrived; make those Ready whose status arrived, and remove their taint."""
-        lives = self._lives
+        """Make lost nodes Ready whose status arrived, and remove their taint."""
+        lives, until_s = self._lives, contact.until_s
         for node, posted_s in enumerate(contact.posted_s):
-            self._is_heard(node, at, contact)
-            if posted_s <= at and lives.unknown_s[node] < contact.until_s and lives.ready_s[node] == inf:
+            if posted_s <= at and lives.unknown_s[node] < until_s and lives.ready_s[node] == inf:
                 self._well_again(node, at, contact)
 
     def _well_again(self, node: int, at: float, contact: _Contact) -> None:
