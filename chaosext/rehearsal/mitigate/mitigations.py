@@ -279,8 +279,8 @@ def _how_to_reflect(world: World, plan: Plan) -> str:
     named = {"apiVersion": CRD_GROUP, "kind": "BGPPeer", "metadata": {"name": peer.name}, "spec": spec}
     return (
         "# a node's sessions restart when it becomes a reflector\n"
-        f"kubectl label node {homes} {REFLECTOR_LABEL}={REFLECTOR_VALUE}\n"
-        f"kubectl annotate node {homes} projectcalico.org/RouteReflectorClusterID={REFLECTOR_CLUSTER_ID}\n"
+        f"kubectl label --overwrite node {homes} {REFLECTOR_LABEL}={REFLECTOR_VALUE}\n"
+        f"kubectl annotate --overwrite node {homes} projectcalico.org/RouteReflectorClusterID={REFLECTOR_CLUSTER_ID}\n"
         f"kubectl apply --filename - <<'EOF'\n{json.dumps(named)}\nEOF"
     )
 
