@@ -16,7 +16,7 @@ from chaosext.rehearsal.snapshot.disruption_budgets import allowed
 from chaosext.rehearsal.snapshot.node_patterns import selects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from chaosext.rehearsal.simulate.inputs import SimulationInputs
     from chaosext.rehearsal.simulate.roster import Unit
@@ -64,16 +64,17 @@ class ImpactMerge:
         ended = losses if self._lacks_services else services
         sure = set() if self._lacks_services else {n for n, loss in ended.items() if loss.none_at_end}
         unsure = {name for name, loss in ended.items() if loss.none_at_end is not False} - sure
+        quorums = frozenset(name for name, loss in trace.losses.items() if loss.quorum_lost)
+        perhaps = {name for name, loss in losses.items() if loss.quorum_lost is None}
         return Way(
-            quorums=frozenset(name for name, loss in losses.items() if loss.quorum_lost),
-            unsure_quorums=bounds.quorums
-            | {name for name, loss in losses.items() if loss.quorum_lost is None},
+            quorums=quorums,
+            unsure_quorums=(bounds.quorums(trace) | perhaps) - quorums,
             ended=frozenset(sure),
-            unsure_ended=bounds.ended | unsure,
+            unsure_ended=bounds.ended(trace) | unsure,
             during=bounds.during | {name for name, loss in services.items() if not loss.available},
             unsure_during=bounds.unsure_during,
             at_once=frozenset(name for name, loss in losses.items() if loss.at_once),
-            unsure_at_once=bounds.at_once,
+            unsure_at_once=bounds.at_once(trace),
             pending=None if trace.uncounted else trace.pending.total(),
         )
 
@@ -203,6 +204,8 @@ class _Bounds:
     def __init__(self, stage: SimulationInputs, plays: Weighted) -> None:
         self._stage, self._plays = stage, plays
         self.uncounted: dict[int, tuple[float, list[Pod]]] = {}
+        self._units_of: dict[int, Counter[str]] = {}
+        self._hit: dict[str, Mapping[str, float]] = {}
         for share, trace in plays:
             for pods in trace.uncounted:
                 before, _ = self.uncounted.get(id(pods), (0.0, pods))
@@ -233,47 +236,89 @@ class _Bounds:
 
     @cached_property
     def _evictable(self) -> Counter[str]:
-        """Unit -> Pods that are evicted in any simulation."""
-        of = self._stage.roster.of_pod
-        return Counter(unit.name for _, pods in self.uncounted.values() for pod in pods for unit in of(pod))
+        """Unit -> Pods that are evicted in any simulation, and not tracked then."""
+        found = Counter[str]()
+        for key in self.uncounted:
+            found.update(self._by_unit(key))
+        return found
+
+    def _by_unit(self, key: int) -> Counter[str]:
+        """Return unit -> Pods of those that are evicted together; `key` is that of `uncounted`."""
+        if key not in self._units_of:
+            _, pods = self.uncounted[key]
+            of = self._stage.roster.of_pod
+            self._units_of[key] = Counter(unit.name for pod in pods for unit in of(pod))
+        return self._units_of[key]
+
+    def _gone(self, trace: Trace) -> Counter[str]:
+        """Return unit -> Pods that a simulation may evict without tracking them."""
+        found = Counter[str]()
+        for pods in trace.uncounted:
+            found.update(self._by_unit(id(pods)))
+        return found
 
     def _left(self, unit: Unit) -> int:
-        """Return the Pods that certainly keep running."""
-        return max(0, unit.ready - self._evictable[unit.name])
+        """Return the Pods that certainly keep running, in every simulation."""
+        seen = (trace.losses.get(unit.name) for _, trace in self._plays)
+        running = min((loss.running for loss in seen if loss), default=unit.ready)
+        return max(0, running - self._evictable[unit.name])
 
-    @cached_property
-    def quorums(self) -> frozenset[str]:
-        """Quorums that may be lost."""
+    def quorums(self, trace: Trace) -> frozenset[str]:
+        """Return the quorums that a simulation may lose."""
+        gone, losses = self._gone(trace), trace.losses
+
+        def keeps(unit: Unit) -> bool:
+            loss = losses.get(unit.name)
+            running = loss.running if loss else unit.ready
+            return running - gone[unit.name] >= unit.quorum and not (loss and loss.quorum_lost is not False)
+
         found = (unit for unit, _ in self.units.values() if unit.quorum)
-        return frozenset(
-            unit.name for unit in found if self._left(unit) < unit.quorum or self._is_split(unit)
-        )
+        return frozenset(unit.name for unit in found if not keeps(unit))
 
-    def _is_split(self, unit: Unit) -> bool:
-        """Whether a simulation saw that members which all run may not reach each other."""
-        return any(
-            name == unit.name and loss.quorum_lost is not False
-            for _, trace in self._plays
-            for name, loss in trace.losses.items()
-        )
-
-    @cached_property
-    def ended(self) -> frozenset[str]:
-        """Services that may have no endpoints at the end; without Services in the snapshot, workloads."""
-        lacks = "Service" in self._stage.world.missing
-        plan = self._stage.plan
+    def ended(self, trace: Trace) -> frozenset[str]:
+        """Return the Services that may have no endpoints at the end; without Services in the snapshot, workloads."""
+        lacks, plan, gone = "Service" in self._stage.world.missing, self._stage.plan, self._gone(trace)
         is_settled = plan.horizon_s >= plan.cut_for_s + SETTLED_S
-        return frozenset(
-            unit.name
-            for unit, lost in self.units.values()
-            if (unit.service or lacks) and not (self._left(unit) if is_settled else unit.ready - lost)
-        )
 
-    @cached_property
-    def at_once(self) -> frozenset[str]:
-        return frozenset(
-            unit.name for unit, _ in self.units.values() if unit.ready > 1 and not self._left(unit)
-        )
+        def keeps(unit: Unit, lost: int) -> bool:
+            loss = trace.losses.get(unit.name)
+            left = loss.left if loss else unit.ready
+            sure = left - (gone[unit.name] if is_settled else lost)
+            return sure > 0 and not (loss and loss.none_at_end is not False)
+
+        units = ((unit, lost) for unit, lost in self.units.values() if unit.service or lacks)
+        return frozenset(unit.name for unit, lost in units if not keeps(unit, lost))
+
+    def at_once(self, trace: Trace) -> frozenset[str]:
+        """Return the workloads that may be stopped as a whole at the heal."""
+        gone = self._gone(trace)
+
+        def keeps(unit: Unit) -> bool:
+            loss = trace.losses.get(unit.name)
+            return (loss.running if loss else unit.ready) > gone[unit.name]
+
+        units = (unit for unit, _ in self.units.values() if unit.ready > 1 and not unit.service)
+        return frozenset(unit.name for unit in units if not keeps(unit))
+
+    def _quorum_lost(self, unit: Unit, made: float) -> Chance:
+        """Return the chance that a quorum is lost: certainly, if too few are left among those that are tracked."""
+        seen = ((share, trace.losses.get(unit.name)) for share, trace in self._plays)
+        lost = sum(share for share, loss in seen if loss and loss.quorum_lost)
+        return Chance(made * lost, made * max(0.0, self._share(unit, self.quorums) - lost))
+
+    def _share(self, unit: Unit, hit: Callable[[Trace], frozenset[str]]) -> float:
+        """Return the share of simulations in which a unit may be hit."""
+        return self._shares(hit).get(unit.name, 0.0)
+
+    def _shares(self, hit: Callable[[Trace], frozenset[str]]) -> Mapping[str, float]:
+        name = hit.__name__
+        if name not in self._hit:
+            found: dict[str, float] = defaultdict(float)
+            for share, trace in self._plays:
+                for unit in hit(trace):
+                    found[unit] += share
+            self._hit[name] = found
+        return self._hit[name]
 
     @cached_property
     def _dark(self) -> tuple[tuple[float, float], ...]:
@@ -325,10 +370,10 @@ class _Bounds:
             for_s=lasts_s[len(lasts_s) // 2] if is_dark else None,
             serving={low: made} if is_dark else {},
             quorum=unit.quorum,
-            quorum_lost=Chance(unknown=made * (unit.name in self.quorums)),
-            at_once=Chance(unknown=made * (unit.name in self.at_once)),
+            quorum_lost=self._quorum_lost(unit, made),
+            at_once=Chance(unknown=made * self._share(unit, self.at_once)),
             none=Chance(made * (not low)) if is_dark else Chance(unknown=made),
-            none_at_end=Chance(unknown=made * (unit.name in self.ended)),
+            none_at_end=Chance(unknown=made * self._share(unit, self.ended)),
             unreached=False,
             external=unit.external,
         )

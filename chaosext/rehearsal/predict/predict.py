@@ -409,7 +409,8 @@ def _assumptions(stage: SimulationInputs) -> Iterable[str]:
     if strangers := {pod.spec.scheduler for pod in stage.dns_pods} - {DEFAULT_SCHEDULER}:
         yield f"{_few(strangers)} schedules kube-dns, and is assumed to choose as {DEFAULT_SCHEDULER} does"
     if not stage.follows_all:
-        yield f"more than {WATCH_ALL_PODS} Pods on cut nodes: all but kube-dns and istiod are counted, not placed"
+        many = f"more than {WATCH_ALL_PODS} Pods on cut nodes"
+        yield f"{many}: of those evicted, {stage.most_evicted} are placed in a simulation, others are counted"
     if len(stage.plan.periods) > 1:
         yield "between two cuts, nodes reconnect as after a single one; recordings show single cuts only"
     if any(age is None for age in stage.fleet.ages_s):

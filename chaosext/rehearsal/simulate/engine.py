@@ -81,6 +81,7 @@ class _Play:
         self._pending: dict[Followed, None] = {}
         self._refused: dict[tuple[str, str], dict[Followed, None]] = {}
         self._impact = ImpactWatch(scene)
+        self._room = scene.stage.most_evicted
 
     def run(self) -> Trace:
         scene, end, rollback = self._scene, self._plan.horizon_s, self._plan.rollback_s
@@ -174,7 +175,7 @@ class _Play:
         for since, off in executed:
             for stays, pods, others in self._stage.evictable[number]:
                 if since + stays < min(off, self._plan.horizon_s):
-                    left = 0 if stays in emptied else others
+                    left = [] if stays in emptied else others
                     scene.at(since + stays, self._evict_all, pods, left)
                     emptied.add(stays)
 
@@ -239,7 +240,13 @@ class _Play:
     # -----------------------------------------------------------------------------
 
     def _evict_all(self, t: float, pods: list[Pod], others: list[Pod]) -> None:
-        """Evict all Pods of a node whose toleration expires now, spaced by the rate limit of their common client."""
+        """Evict all Pods of a node whose toleration expires now, spaced by the rate limit of their common client.
+
+        Pods that are not tracked are from now on, unless they are too many.
+        """
+        if len(others) <= self._room:
+            self._room -= len(others)
+            pods, others = [*pods, *others], []
         for pod in pods:
             at = max(t + self._between(*EVICTION_LAG_S), self._evictor.take(EVICTION_CALLS, t))
             self._scene.at(at, self._evict, self._scene.follow(pod))

@@ -123,6 +123,8 @@ class Loss(NamedTuple):
     quorum_lost: bool | None = False
     at_once: bool = False
     none_at_end: bool | None = False
+    left: int = 0
+    """Pods that are available at the end."""
 
 
 class Way(NamedTuple):

@@ -147,6 +147,7 @@ class _Tally:
             quorum_lost=True if False in holds else None if None in holds else False,
             at_once=self.at_once,
             none_at_end=none_at_end,
+            left=self.available,
         )
 
 

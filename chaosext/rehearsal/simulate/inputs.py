@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 WATCH_ALL_PODS = 500
 """Up to this many Pods on cut nodes, all are tracked; beyond, only kube-dns' and istiod's."""
 
+PLACED = 20_000
+"""Maximum of evicted Pods times nodes that a simulation places, where not all Pods are tracked."""
+
 WATCH_ALL_NODES = 100
 """Up to this many nodes, DNS is tracked on each; beyond, on one node of each kind."""
 
@@ -349,6 +352,11 @@ class SimulationInputs:
     def lost_by(self, unit: Unit) -> int:
         """Return the number of its Ready Pods on cut nodes."""
         return sum(pod.node in self.plan.cut_nodes for pod in unit.standing)
+
+    @property
+    def most_evicted(self) -> int:
+        """How many evicted Pods a simulation tracks that it did not track before; fewer in large clusters."""
+        return min(WATCH_ALL_PODS, PLACED // max(1, len(self.world.nodes)))
 
     def counts(self, unit: Unit) -> bool:
         """Whether each of its Pods on cut nodes is tracked."""

@@ -136,7 +136,8 @@ class Simulations:
 def _affordable(stage: SimulationInputs) -> int:
     """Return how many random simulations are affordable at this size; smaller clusters get more."""
     by_nodes = SAMPLED_NODES // max(1, len(stage.living))
-    by_pods = SAMPLED_PODS // max(1, len(stage.watched))
+    more = 0 if stage.follows_all else stage.most_evicted
+    by_pods = SAMPLED_PODS // max(1, len(stage.watched) + more)
     return max(FEWEST_SAMPLES, min(MOST_SAMPLES, by_nodes, by_pods))
 
 

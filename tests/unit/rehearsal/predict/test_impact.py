@@ -35,6 +35,7 @@ from chaosext.rehearsal.snapshot.world import (
     Pod,
     PodSpec,
     Requirement,
+    Resources,
     Service,
     Toleration,
     Workload,
@@ -327,6 +328,27 @@ def test_pods_that_are_not_tracked_and_not_evicted_keep_running() -> None:
     found = untracked(world_of(*members("StatefulSet/etcd", *WORKERS)), 180.0)
     assert found.verdict is Forecast.PASSED
     assert (unit(found, ETCD).running, unit(found, ETCD).available) == ((3, 3, 3), (0, 0, 0))
+
+
+def test_with_many_pods_those_that_are_evicted_are_tracked() -> None:
+    """515 Pods on four workers in one zone with the control plane, of which few are evicted before it is disrupted.
+
+    A workload of one replica starts again after the heal; a quorum that is evicted as a whole is lost for certain.
+    """
+    world = cluster(workers=4, network=ROUTED, control_plane=PRODUCTION, dns_replicas=0, apps=510)
+    names = sorted(workers_of(world))
+    spec = replace(app_spec("etcd", 300, "none"), requests=Resources(cpu_m=1))
+    pods = spread_over(names, 3, "StatefulSet/etcd", "db", spec)
+    pods += spread_over(["cp-1"], 2, "ReplicaSet/coredns-66bc5c9577", "kube-system", dns_spec(None))
+    light = replace(app_spec("web", 300, "none"), requests=Resources(cpu_m=1))
+    web = tuple(replace(pod, spec=light) if pod.namespace == "web" else pod for pod in world.pods)
+    nodes = tuple(replace(each, max_pods=500) for each in world.nodes)
+    pods += members("ReplicaSet/cart-1", "worker-2", labels={"app": "cart"})
+    world = replace(world, nodes=nodes, pods=(*web, *pods), services=(service("cart"),))
+    found = predicted(world)
+    assert impact(found).services_ended == (0, 0)
+    assert impact(found).quorum_lost.likely > 0.5
+    assert found.workloads["ReplicaSet/web/web-1"]["evicted"] > 100
 
 
 # -- several cuts --------------------------------------------------------------------------------------------
