@@ -22,7 +22,7 @@ from chaosext.gate.decision import REHEARSED, WAIVABLE
 from chaosext.gate.snapshot_checks import PROVEN, REMARKS
 from chaosext.model.errors import Refused, did_you_mean
 from chaosext.rehearsal.network.declared_network import SaidNetwork
-from chaosext.rehearsal.network.routes import Evidence
+from chaosext.rehearsal.network.routes import EvidenceKind
 from chaosext.rehearsal.predict.scenarios import seconds
 from chaosext.rehearsal.simulate.planned_cut import MAX_HORIZON_S, MOST_CUTS, Flap
 from chaosext.rehearsal.simulate.prediction import Dns
@@ -362,7 +362,7 @@ def _accepted(read: Accept, protect: tuple[ProtectedEntry, ...]) -> Acceptance:
         pending_pods=read.pending_pods_at_most,
         protect=tuple(Protected(name=each.name, at_least=each.at_least) for each in protect),
         probability=read.probability_at_least,
-        evidence=Evidence(read.evidence),
+        evidence=EvidenceKind(read.evidence),
     )
 
 

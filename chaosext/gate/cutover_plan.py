@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from chaosext.rehearsal.network.declared_network import SaidNetwork
-from chaosext.rehearsal.network.routes import Evidence
+from chaosext.rehearsal.network.routes import EvidenceKind
 from chaosext.rehearsal.simulate.planned_cut import Flap, Plan
 from chaosext.rehearsal.simulate.prediction import Dns
 
@@ -92,7 +92,7 @@ class Acceptance:
     pending_pods: int | None = 0
     protect: tuple[Protected, ...] = ()
     probability: float = 0.99
-    evidence: Evidence = Evidence.DOCUMENTS
+    evidence: EvidenceKind = EvidenceKind.DOCUMENTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

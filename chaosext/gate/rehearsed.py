@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chaosext.gate.likelihood import MOST_PLAYS, few, likely, needed_plays
 from chaosext.gate.losses import ALL_AT_ONCE, lost
 from chaosext.model.findings import Finding, Status
-from chaosext.rehearsal.network.routes import STRENGTH, Evidence
+from chaosext.rehearsal.network.routes import STRENGTH, EvidenceKind
 from chaosext.rehearsal.predict.alternatives import agreed
 from chaosext.rehearsal.predict.predict import Rehearsal
 from chaosext.rehearsal.predict.recommendations import chance_of
@@ -169,7 +169,7 @@ def compared(found: Prediction, accept: Acceptance) -> Iterator[Finding]:
     if accept.evicted_pods is not None:
         yield _evicted(found, accept.evicted_pods)
     yield from lost(found, accept)
-    if accept.evidence is not Evidence.DOCUMENTS:
+    if accept.evidence is not EvidenceKind.DOCUMENTS:
         yield _evident(found, accept.evidence)
 
 
@@ -215,7 +215,7 @@ def _evicted(found: Prediction, at_most: int) -> Finding:
     return Finding(check=EVICTED_PODS, status=status, summary=said)
 
 
-def _evident(found: Prediction, at_least: Evidence) -> Finding:
+def _evident(found: Prediction, at_least: EvidenceKind) -> Finding:
     weak = [each for each in found.evidence if STRENGTH.index(each.evidence) < STRENGTH.index(at_least)]
     said = f"the prediction rests on {found.weakest.value}, wanted {at_least.value}"
     if weak:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.cluster.bgp_peers import peer_address, selects
 from chaosext.cluster.selector import matches
-from chaosext.rehearsal.network.routes import Evidence, Proof, Routes
+from chaosext.rehearsal.network.routes import EvidenceKind, Proof, Routes
 from chaosext.rehearsal.snapshot.world import Doubt
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class CalicoRoutes(Routes):
     def proof(self) -> Proof:  # type: ignore[override]
         doubts = (*self._network.doubts, *(() if self._is_by_felix else self._doubts_of_bgp()))
         is_seen = bool(self.fabric_peers) and not self._is_by_felix
-        evidence = Evidence.SEEN if is_seen else Evidence.DOCUMENTS
+        evidence = EvidenceKind.SEEN if is_seen else EvidenceKind.DOCUMENTS
         return Proof(rests_on=self._rests_on, doubts=doubts, evidence=evidence)
 
     @property

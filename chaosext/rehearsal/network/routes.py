@@ -17,7 +17,7 @@ Periods: TypeAlias = "tuple[tuple[float, float], ...]"
 """When a cut lasts: (begin, end) of each period in seconds from its first begin, ascending."""
 
 
-class Evidence(StrEnum):
+class EvidenceKind(StrEnum):
     """What a model of another system was compared with."""
 
     SEEN = "seen"
@@ -28,7 +28,7 @@ class Evidence(StrEnum):
     """Nothing: it follows documents and source code."""
 
 
-STRENGTH = (Evidence.DOCUMENTS, Evidence.ORACLE, Evidence.SEEN)
+STRENGTH = (EvidenceKind.DOCUMENTS, EvidenceKind.ORACLE, EvidenceKind.SEEN)
 """Kinds of evidence, the weakest first."""
 
 
@@ -42,7 +42,7 @@ class Proof:
 
     rests_on: str = ""
     doubts: tuple[Doubt, ...] = ()
-    evidence: Evidence = Evidence.DOCUMENTS
+    evidence: EvidenceKind = EvidenceKind.DOCUMENTS
 
     @property
     def holds(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.rehearsal.network.routes import Evidence
+from chaosext.rehearsal.network.routes import EvidenceKind
 from chaosext.rehearsal.simulate.prediction import Basis
 from chaosext.rehearsal.snapshot.world import Nearness
 
@@ -28,22 +28,26 @@ def _bases(stage: SimulationInputs) -> Iterator[Basis]:
     yield _of_control_plane(stage)
     yield _of_dns(stage)
     if world.mesh is not None and stage.meshed:
-        yield Basis(part="mesh", evidence=Evidence.SEEN, rests_on="runs with Istio's sidecars on the testbed")
+        yield Basis(
+            part="mesh", evidence=EvidenceKind.SEEN, rests_on="runs with Istio's sidecars on the testbed"
+        )
 
 
 def _of_control_plane(stage: SimulationInputs) -> Basis:
     platform = stage.world.control_plane.platform
     if len(stage.plan.periods) > 1:
         said = "Kubernetes' source and runs with a single cut; none with several cuts was seen"
-        return Basis(part="control plane", evidence=Evidence.DOCUMENTS, rests_on=said)
+        return Basis(part="control plane", evidence=EvidenceKind.DOCUMENTS, rests_on=said)
     if platform:
         return Basis(
-            part="control plane", evidence=Evidence.DOCUMENTS, rests_on=f"the documentation of {platform}"
+            part="control plane", evidence=EvidenceKind.DOCUMENTS, rests_on=f"the documentation of {platform}"
         )
     if len(stage.cut) <= FEW_NODES:
-        return Basis(part="control plane", evidence=Evidence.SEEN, rests_on="runs on the testbed (kubeadm)")
+        return Basis(
+            part="control plane", evidence=EvidenceKind.SEEN, rests_on="runs on the testbed (kubeadm)"
+        )
     said = "recordings of a real control plane with simulated nodes"
-    return Basis(part="control plane", evidence=Evidence.ORACLE, rests_on=said)
+    return Basis(part="control plane", evidence=EvidenceKind.ORACLE, rests_on=said)
 
 
 def _of_dns(stage: SimulationInputs) -> Basis:
@@ -55,7 +59,7 @@ def _of_dns(stage: SimulationInputs) -> Basis:
     )
     if any(special):
         said = "the documentation of Kubernetes' Services and of the DNS in use"
-        return Basis(part="DNS", evidence=Evidence.DOCUMENTS, rests_on=said)
+        return Basis(part="DNS", evidence=EvidenceKind.DOCUMENTS, rests_on=said)
     return Basis(
-        part="DNS", evidence=Evidence.SEEN, rests_on="runs with CoreDNS behind kube-proxy on the testbed"
+        part="DNS", evidence=EvidenceKind.SEEN, rests_on="runs with CoreDNS behind kube-proxy on the testbed"
     )

@@ -19,7 +19,7 @@ SETTLED_S = 60.0
 """From this time after the heal, what is still missing is missing at the end; before, nodes may not be back."""
 
 
-class Step(NamedTuple):
+class PodCount(NamedTuple):
     """The number of Pods from `t_s` on: available in the API, and running; `holds`: whether a quorum has a majority."""
 
     t_s: float
@@ -100,7 +100,7 @@ class ImpactWatch:
         if unit.quorum:
             epoch = self._scene.epoch
             holds = self._stage.reach.can_agree(tally.hosts, unit.quorum, unit.own_address, epoch)
-        tally.steps.append(Step(t, tally.available, tally.running, holds))
+        tally.steps.append(PodCount(t, tally.available, tally.running, holds))
 
     def _ends_without(self, tally: _Tally) -> bool | None:
         """Whether the unit had Pods that clients reach, and has none at the end; None if unknown."""
@@ -125,7 +125,7 @@ class _Tally:
         self.unit, self.at_once = unit, False
         self.hosts, self.ready_hosts = hosts, hosts.copy()
         self.available = self.running = unit.ready
-        self.steps = [Step(0.0, self.available, self.running)]
+        self.steps = [PodCount(0.0, self.available, self.running)]
 
     def count(self, node: int, ready: int, running: int) -> None:
         """Add the changes of a Pod on a node."""
@@ -177,7 +177,7 @@ def lowest_of(counts: Sequence[tuple[float, int]], end_s: float) -> tuple[int, f
     return lowest, lasting[at][0], lasts
 
 
-def serving(steps: Iterable[Step], follows: bool, heal_s: float) -> Iterable[int]:
+def serving(steps: Iterable[PodCount], follows: bool, heal_s: float) -> Iterable[int]:
     """Yield the number of Pods that clients can use over time.
 
     Clients that follow the API, and all of them from the first heal on, use a Pod that is Ready there; those that

@@ -11,7 +11,7 @@ from chaosext.model.errors import Refused
 from chaosext.rehearsal.network.network_model import routes_of
 from chaosext.rehearsal.simulate.doubts import doubts_of
 from chaosext.rehearsal.simulate.node_lifecycle import EXCLUDED_LABEL, CutNodes
-from chaosext.rehearsal.simulate.reach import UNTOUCHED, Epoch, Reach
+from chaosext.rehearsal.simulate.reach import UNTOUCHED, Epoch, Reachability
 from chaosext.rehearsal.simulate.roster import Roster, named
 from chaosext.rehearsal.simulate.scheduler_cache import Board
 from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind, sidecar
@@ -320,15 +320,15 @@ class SimulationInputs:
         return rosters[quorums]
 
     @cached_property
-    def reach(self) -> Reach:
+    def reach(self) -> Reachability:
         """Answers about sets of nodes, in the cut and after it."""
-        return Reach(self.kinds, self.answers)
+        return Reachability(self.kinds, self.answers)
 
     @cached_property
-    def _reach_before(self) -> Reach:
+    def _reach_before(self) -> Reachability:
         """The same before the cut."""
         routes = self.routes
-        return Reach(self.kinds, lambda client, host, own, _: own or routes.reaches(client, host))
+        return Reachability(self.kinds, lambda client, host, own, _: own or routes.reaches(client, host))
 
     def reached_before(self, unit: Unit) -> bool:
         """Whether all clients reached some of its Pods before the cut, as far as is known."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
-from chaosext.rehearsal.network.routes import STRENGTH, Evidence, Proof
+from chaosext.rehearsal.network.routes import STRENGTH, EvidenceKind, Proof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -283,7 +283,7 @@ class Basis:
     """What one part of a prediction rests on."""
 
     part: str
-    evidence: Evidence
+    evidence: EvidenceKind
     rests_on: str
 
     def to_json(self) -> dict[str, Any]:
@@ -389,9 +389,11 @@ class Prediction:
         return self.verdict is not Forecast.DEVIATED or outage.where == NOT_CUT
 
     @property
-    def weakest(self) -> Evidence:
+    def weakest(self) -> EvidenceKind:
         """The weakest evidence of all parts."""
-        return min((each.evidence for each in self.evidence), key=STRENGTH.index, default=Evidence.DOCUMENTS)
+        return min(
+            (each.evidence for each in self.evidence), key=STRENGTH.index, default=EvidenceKind.DOCUMENTS
+        )
 
     def evidence_json(self) -> dict[str, Any]:
         """Return the weakest evidence, and that of each part."""

@@ -27,7 +27,7 @@ UNTOUCHED = Epoch(is_cut=False, route_changes=0)
 """Before the cut."""
 
 
-class Reach:
+class Reachability:
     """Answers for sets of hosts, cached. `kinds[node]` is the kind of a node, `reaches` answers for two nodes."""
 
     def __init__(self, kinds: Sequence[int], reaches: Reaches) -> None:

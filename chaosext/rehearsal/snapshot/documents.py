@@ -271,7 +271,7 @@ class Workload(Document):
     status: WorkloadStatus = field(default_factory=WorkloadStatus)
 
 
-class ServicePort(Document):
+class PortOfService(Document):
     port: Int32 = 0
 
 
@@ -282,7 +282,7 @@ class ServiceSpec(Document):
     publishNotReadyAddresses: bool = False
     type: str = "ClusterIP"
     externalTrafficPolicy: str = "Cluster"
-    ports: list[ServicePort] | None = None
+    ports: list[PortOfService] | None = None
     internalTrafficPolicy: str = ""
     trafficDistribution: str = ""
 

@@ -55,7 +55,7 @@ from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
 from chaosext.rehearsal.snapshot.networks.detect import detect
 from chaosext.rehearsal.snapshot.networks.flannel import BACKEND
 from chaosext.rehearsal.snapshot.networks.overlays import ANTREA_CONFIG
-from chaosext.rehearsal.snapshot.networks.sighting import Sighting
+from chaosext.rehearsal.snapshot.networks.signs import NetworkSigns
 from chaosext.rehearsal.snapshot.node_patterns import behind, is_over, templates
 from chaosext.rehearsal.snapshot.platforms import (
     Platform,
@@ -354,7 +354,7 @@ class _World:
         said = self._listed.items.get("BGPConfiguration", ())
         return node_to_node_mesh(plain(raw) for _, raw in said) if said else None
 
-    def _sighting(self, nodes: Sequence[Node], pods: Sequence[Pod]) -> Sighting:
+    def _sighting(self, nodes: Sequence[Node], pods: Sequence[Pod]) -> NetworkSigns:
         objects = {
             kind: [_name_and_spec(plain(raw)) for _, raw in self._listed.items.get(kind, ())] for kind in READ
         }
@@ -364,7 +364,7 @@ class _World:
             if each.metadata.name.startswith((CILIUM_CONFIG, ANTREA_CONFIG))
         }
         daemon_sets = self._listed.of("DaemonSet", doc.Workload)
-        return Sighting(
+        return NetworkSigns(
             nodes=nodes,
             pods=pods,
             daemon_sets=[each.metadata.name for each in daemon_sets],

@@ -16,7 +16,7 @@ from chaosext.gate.losses import LOSSES
 from chaosext.gate.rehearsed import compared
 from chaosext.gate.remedies import Search, led_to
 from chaosext.model.findings import Finding, Status
-from chaosext.rehearsal.network.routes import Evidence
+from chaosext.rehearsal.network.routes import EvidenceKind
 from chaosext.rehearsal.simulate.impact import Impact, Way
 from chaosext.rehearsal.simulate.planned_cut import Flap
 from chaosext.rehearsal.simulate.prediction import (
@@ -392,7 +392,7 @@ def test_an_assumption_that_turns_nothing_does_not_matter() -> None:
 
 
 def test_a_plan_may_demand_more_than_documents() -> None:
-    demanding = replace(PLAN, accept=Acceptance(evidence=Evidence.SEEN))
+    demanding = replace(PLAN, accept=Acceptance(evidence=EvidenceKind.SEEN))
     assert judge(MITIGATED, demanding).decision is Decision.GO
     managed = replace(MITIGATED, control_plane=replace(MITIGATED.control_plane, platform="EKS"))
     found = judge(managed, demanding)

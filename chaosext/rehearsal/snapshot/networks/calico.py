@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.rehearsal.snapshot.networks.sighting import Shown, agents_missing, text
+from chaosext.rehearsal.snapshot.networks.signs import Shown, agents_missing, text
 from chaosext.rehearsal.snapshot.world import Doubt, Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from chaosext.rehearsal.snapshot.networks.sighting import Sighting, Values
+    from chaosext.rehearsal.snapshot.networks.signs import NetworkSigns, Values
 
 AGENT = "calico-node"
 
@@ -63,7 +63,7 @@ HARMLESS: Mapping[str, frozenset[str]] = {
 """Kind -> fields of its spec that do not affect which node learns which Pod addresses (Calico's reference)."""
 
 
-def calico(seen: Sighting) -> Shown:
+def calico(seen: NetworkSigns) -> Shown:
     """Return Calico, with the doubts about it; its routes are `network.calico_routes`."""
     installed = seen.objects.get("Installation", ())
     felix = seen.objects.get("FelixConfiguration", ())
@@ -76,7 +76,7 @@ def calico(seen: Sighting) -> Shown:
     )
 
 
-def policy_only(seen: Sighting, plugin_type: str) -> bool:
+def policy_only(seen: NetworkSigns, plugin_type: str) -> bool:
     """Whether Calico leaves Pod traffic to a cloud's plugin that runs beside it.
 
     It does unless its operator says otherwise: the container runtime takes the first CNI configuration by
@@ -86,7 +86,7 @@ def policy_only(seen: Sighting, plugin_type: str) -> bool:
     return types <= {plugin_type}
 
 
-def _unread(seen: Sighting, kind: str) -> Iterator[Doubt]:
+def _unread(seen: NetworkSigns, kind: str) -> Iterator[Doubt]:
     """Report fields that may affect which node learns which route, as far as chaosext knows."""
     for name, spec in seen.objects.get(kind, ()):
         for key in sorted(spec.keys() - HARMLESS[kind] - READ[kind]):
@@ -94,7 +94,7 @@ def _unread(seen: Sighting, kind: str) -> Iterator[Doubt]:
             yield Doubt(subject=f"{kind}/{name}", key=f"spec.{key}", why=said)
 
 
-def _of_bgp(seen: Sighting) -> Iterator[Doubt]:
+def _of_bgp(seen: NetworkSigns) -> Iterator[Doubt]:
     yield from _unread(seen, "BGPPeer")
     yield from _unread(seen, "BGPConfiguration")
     for name, _ in seen.objects.get("BGPConfiguration", ()):
@@ -110,7 +110,7 @@ def _of_bgp(seen: Sighting) -> Iterator[Doubt]:
             yield Doubt(subject=f"IPPool/{name}", key="spec.disableBGPExport", why=said)
 
 
-def _settings(seen: Sighting) -> Iterator[Doubt]:
+def _settings(seen: NetworkSigns) -> Iterator[Doubt]:
     if why := seen.missed.get("FelixConfiguration"):
         said = f"it could not be read ({why}), and may disable VXLAN or enable eBPF"
         yield Doubt(subject="FelixConfiguration", why=said)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.rehearsal.snapshot.networks.sighting import agents_missing, names_of, proven, templates
+from chaosext.rehearsal.snapshot.networks.signs import agents_missing, names_of, proven, templates
 from chaosext.rehearsal.snapshot.world import Doubt, Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from chaosext.rehearsal.snapshot.networks.sighting import Shown, Sighting
+    from chaosext.rehearsal.snapshot.networks.signs import NetworkSigns, Shown
 
 CONFIG = "cilium-config"
 CHAINING = "cni-chaining-mode"
@@ -28,18 +28,18 @@ CLUSTER_IPAMS = ("", "cluster-pool", "cluster-pool-v2beta", "kubernetes", "multi
 SPEAKS_BGP = "Cilium announces routes by BGP, which isn't modelled"
 
 
-def cilium(seen: Sighting) -> Shown:
+def cilium(seen: NetworkSigns) -> Shown:
     """Return Cilium's tunnels if its settings prove them."""
     return proven(Plugin.OVERLAY, "Cilium's tunnels, by its ConfigMap cilium-config", *_doubts(seen))
 
 
-def chained(seen: Sighting, mode: str) -> bool:
+def chained(seen: NetworkSigns, mode: str) -> bool:
     """Whether Cilium leaves Pod traffic to the plugin that it is chained to, as each of its ConfigMaps says."""
     modes = {data.get(CHAINING, "") for _, data in seen.config(CONFIG)}
     return modes == {mode}
 
 
-def _doubts(seen: Sighting) -> Iterator[Doubt]:
+def _doubts(seen: NetworkSigns) -> Iterator[Doubt]:
     yield from agents_missing(seen, "cilium")
     homes = {pod.namespace for pod in templates(seen.pods) if "cilium" in names_of(pod)} or {"kube-system"}
     for home in sorted(homes):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.rehearsal.snapshot.networks.sighting import agents_missing, few, proven
+from chaosext.rehearsal.snapshot.networks.signs import agents_missing, few, proven
 from chaosext.rehearsal.snapshot.world import Doubt, Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chaosext.rehearsal.snapshot.networks.sighting import Shown, Sighting
+    from chaosext.rehearsal.snapshot.networks.signs import NetworkSigns, Shown
     from chaosext.rehearsal.snapshot.world import Node
 
 GKE_POOL, GKE_VERSION = "cloud.google.com/gke-nodepool", "-gke."
@@ -31,20 +31,20 @@ def is_aks(node: Node) -> bool:
     return AKS_CLUSTER in node.labels
 
 
-def amazon(seen: Sighting) -> Shown:
+def amazon(seen: NetworkSigns) -> Shown:
     """Return Amazon's VPC if its CNI runs on every node that needs it."""
     needing = [node for node in seen.nodes if node.labels.get(EKS_COMPUTE) not in EKS_WITHOUT_AGENT]
     said = "Amazon VPC CNI: Pods have addresses of the VPC, by aws-node on every node"
     return proven(Plugin.ROUTED, said, *agents_missing(seen, "aws-node", needing=needing))
 
 
-def azure(seen: Sighting) -> Shown:
+def azure(seen: NetworkSigns) -> Shown:
     """Return Azure's network if its CNI runs on every node."""
     said = "Azure CNI: the virtual network routes Pod addresses, by azure-cns on every node"
     return proven(Plugin.ROUTED, said, *agents_missing(seen, "azure-cns"))
 
 
-def kubenet(seen: Sighting) -> Shown:
+def kubenet(seen: NetworkSigns) -> Shown:
     """Return AKS without a network plugin of its own: Azure's route table leads to each node's Pods."""
     said = "AKS without a CNI Pod (kubenet): Azure's route table has each node's Pods"
     return proven(
@@ -52,7 +52,7 @@ def kubenet(seen: Sighting) -> Shown:
     )
 
 
-def gke(seen: Sighting) -> Shown:
+def gke(seen: NetworkSigns) -> Shown:
     """Return GKE's network: the VPC routes Pod addresses, as aliases of the nodes' or by a route for each node."""
     said = "GKE: the VPC routes Pod addresses, by the label and version of every node"
     return proven(

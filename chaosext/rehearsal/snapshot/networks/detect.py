@@ -9,13 +9,13 @@ from chaosext.rehearsal.snapshot.networks.calico import calico, policy_only
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
 from chaosext.rehearsal.snapshot.networks.cilium import chained, cilium
 from chaosext.rehearsal.snapshot.networks.flannel import canal, flannel
-from chaosext.rehearsal.snapshot.networks.sighting import Shown, names_of, templates
+from chaosext.rehearsal.snapshot.networks.signs import Shown, names_of, templates
 from chaosext.rehearsal.snapshot.world import Doubt, Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from chaosext.rehearsal.snapshot.networks.sighting import Sighting
+    from chaosext.rehearsal.snapshot.networks.signs import NetworkSigns
     from chaosext.rehearsal.snapshot.world import Pod
 
 CALICO, CANAL, CILIUM, FLANNEL = "Calico", "Canal", "Cilium", "flannel"
@@ -55,7 +55,7 @@ GROUPS: Mapping[str, str] = {
 OPENSHIFT_SDN_KINDS = ("ClusterNetwork", "HostSubnet", "NetNamespace")
 """Kinds of network.openshift.io that only OpenShift SDN has; OVN-Kubernetes uses others of this group."""
 
-_PROOFS: Mapping[str, Callable[[Sighting], Shown]] = {
+_PROOFS: Mapping[str, Callable[[NetworkSigns], Shown]] = {
     CALICO: calico,
     CANAL: canal,
     CILIUM: cilium,
@@ -72,7 +72,7 @@ _PROOFS: Mapping[str, Callable[[Sighting], Shown]] = {
 """Network -> function that proves that it carries Pod traffic, and how, or lists the doubts."""
 
 
-def detect(seen: Sighting) -> Shown:
+def detect(seen: NetworkSigns) -> Shown:
     """Return the network that carries Pod traffic if the snapshot has signs of only one, and the remaining doubts.
 
     Signs of two networks are no doubt where one of them is known to leave Pod traffic to the other.
@@ -94,7 +94,7 @@ def detect(seen: Sighting) -> Shown:
     return Shown(plugin=Plugin.UNKNOWN)
 
 
-def _cloud(seen: Sighting, signs: frozenset[str]) -> Callable[[Sighting], Shown] | None:
+def _cloud(seen: NetworkSigns, signs: frozenset[str]) -> Callable[[NetworkSigns], Shown] | None:
     """Return the proof of a cloud that routes Pod addresses whatever its nodes run for policy."""
     if any(map(clouds.is_gke, seen.nodes)) and signs <= {CALICO, CILIUM}:
         return clouds.gke
@@ -103,7 +103,7 @@ def _cloud(seen: Sighting, signs: frozenset[str]) -> Callable[[Sighting], Shown]
     return None
 
 
-def _carriers(seen: Sighting, signs: frozenset[str]) -> Iterator[str]:
+def _carriers(seen: NetworkSigns, signs: frozenset[str]) -> Iterator[str]:
     """Yield the network of several that carries Pod traffic, if it is known which."""
     if CANAL in signs and signs <= {CANAL, CALICO, FLANNEL}:
         yield CANAL
@@ -117,7 +117,7 @@ def _carriers(seen: Sighting, signs: frozenset[str]) -> Iterator[str]:
         yield AZURE
 
 
-def _unmodelled(network: str, sign: str) -> Callable[[Sighting], Shown]:
+def _unmodelled(network: str, sign: str) -> Callable[[NetworkSigns], Shown]:
     why = (
         f"{network} carries Pod traffic, and its routes during a cut are not modelled; "
         "the plan's `network` can say which nodes' Pods stay reachable"
@@ -125,7 +125,7 @@ def _unmodelled(network: str, sign: str) -> Callable[[Sighting], Shown]:
     return lambda _: Shown(plugin=Plugin.UNKNOWN, doubts=(Doubt(subject=sign, why=why),))
 
 
-def _signs(seen: Sighting) -> Iterator[tuple[str, str]]:
+def _signs(seen: NetworkSigns) -> Iterator[tuple[str, str]]:
     """Yield each network with the object that is a sign of it."""
     for group, network in GROUPS.items():
         yield from ((network, subject) for _, subject in seen.kinds_in(group))

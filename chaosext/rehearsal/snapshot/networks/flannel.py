@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from chaosext.rehearsal.snapshot.networks.sighting import agents_missing, few, proven
+from chaosext.rehearsal.snapshot.networks.signs import agents_missing, few, proven
 from chaosext.rehearsal.snapshot.world import Doubt, Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chaosext.rehearsal.snapshot.networks.sighting import Shown, Sighting
+    from chaosext.rehearsal.snapshot.networks.signs import NetworkSigns, Shown
 
 BACKEND = "flannel.alpha.coreos.com/backend-type"
 """Annotation in which flanneld records the backend type of its node (flannel, pkg/subnet/kube)."""
@@ -31,14 +31,14 @@ OWN_FLANNEL = ("+k3s",)
 """Substring of a kubelet's version where flannel runs without a Pod."""
 
 
-def flannel(seen: Sighting) -> Shown:
+def flannel(seen: NetworkSigns) -> Shown:
     """Return flannel's network if every node has its annotation and its agent."""
     needing = [node for node in seen.nodes if not any(own in node.kubelet_version for own in OWN_FLANNEL)]
     doubts = (*_unknown_backends(seen), *agents_missing(seen, *AGENTS, needing=needing))
     return proven(Plugin.OVERLAY, f"flannel's routes ({_named(seen)}), by its agent on every node", *doubts)
 
 
-def canal(seen: Sighting) -> Shown:
+def canal(seen: NetworkSigns) -> Shown:
     """Return Canal's network: flannel's routes, with Calico for policy only."""
     doubts = (*_unknown_backends(seen), *agents_missing(seen, *CANAL_AGENTS))
     said = (
@@ -47,11 +47,11 @@ def canal(seen: Sighting) -> Shown:
     return proven(Plugin.OVERLAY, said, *doubts)
 
 
-def _named(seen: Sighting) -> str:
+def _named(seen: NetworkSigns) -> str:
     return ", ".join(sorted(set(seen.backends.values()))) or "whichever backend"
 
 
-def _unknown_backends(seen: Sighting) -> Iterator[Doubt]:
+def _unknown_backends(seen: NetworkSigns) -> Iterator[Doubt]:
     of: dict[str, list[str]] = defaultdict(list)
     if not seen.backends:
         return

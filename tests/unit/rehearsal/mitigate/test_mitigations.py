@@ -151,7 +151,10 @@ def test_reflectors_beside_the_cut_nodes_keep_their_routes() -> None:
     assert rehearse(changed, plan, samples=12).routes_lost.probability == 0
     said = MITIGATIONS["reflectors-off-control-plane"].how(world, plan)
     assert "kubectl label --overwrite node worker-1 worker-2 route-reflector=beside-control-plane" in said
-    assert "kubectl annotate --overwrite node worker-1 worker-2 projectcalico.org/RouteReflectorClusterID=" in said
+    assert (
+        "kubectl annotate --overwrite node worker-1 worker-2 projectcalico.org/RouteReflectorClusterID="
+        in said
+    )
 
 
 def test_kube_dns_that_must_leave_is_elsewhere() -> None:

@@ -26,7 +26,7 @@ from worlds import (
 
 from chaosext.model.errors import Refused
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.network.routes import Evidence
+from chaosext.rehearsal.network.routes import EvidenceKind
 from chaosext.rehearsal.predict.predict import rehearse
 from chaosext.rehearsal.simulate.engine import simulate
 from chaosext.rehearsal.simulate.inputs import SimulationInputs
@@ -450,7 +450,7 @@ def test_four_short_cuts_move_kube_dns_though_one_of_them_moves_nothing() -> Non
     assert four.headline.startswith("deviated, it does not heal by itself in ")
     assert "; passes in " in four.headline
     assert any("between two cuts" in each for each in four.assumptions)
-    assert four.weakest is Evidence.DOCUMENTS
+    assert four.weakest is EvidenceKind.DOCUMENTS
 
 
 def test_a_flap_of_one_cut_is_that_cut_and_one_without_gaps_a_longer_one() -> None:

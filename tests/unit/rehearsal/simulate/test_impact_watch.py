@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosext.rehearsal.simulate.impact_watch import Step, lowest_of, serving
-from chaosext.rehearsal.simulate.reach import Reach
+from chaosext.rehearsal.simulate.impact_watch import PodCount, lowest_of, serving
+from chaosext.rehearsal.simulate.reach import Reachability
 
 END_S = 100.0
 
@@ -33,7 +33,7 @@ def test_the_lowest_count_is_the_first_that_lasts(
 
 def test_clients_use_what_runs_until_the_heal_and_what_is_ready_after_it() -> None:
     """Three Pods lose Ready at 50 s, run until they are stopped at the heal (80 s), and are back at 90 s."""
-    steps = [Step(0, 3, 3), Step(50, 0, 3), Step(80, 0, 0), Step(90, 3, 3)]
+    steps = [PodCount(0, 3, 3), PodCount(50, 0, 3), PodCount(80, 0, 0), PodCount(90, 3, 3)]
     assert list(serving(steps, follows=False, heal_s=80)) == [3, 3, 0, 3]
     assert list(serving(steps, follows=True, heal_s=80)) == [3, 0, 0, 3]
 
@@ -68,14 +68,14 @@ def test_a_replica_fewer_is_never_better(all_pods: list[list[float]]) -> None:
 
 def reach(
     kinds: list[int], silent: set[tuple[int, int]], unsure: set[tuple[int, int]] = frozenset()
-) -> Reach:  # type: ignore[assignment]
+) -> Reachability:  # type: ignore[assignment]
     """Nodes of these kinds, of which some pairs of kinds do not reach each other."""
 
     def reaches(client: int, host: int, own: bool, epoch: int) -> bool | None:
         pair = kinds[client], kinds[host]
         return None if pair in unsure else pair not in silent
 
-    return Reach(kinds, reaches)
+    return Reachability(kinds, reaches)
 
 
 def test_a_quorum_needs_members_that_reach_each_other() -> None:

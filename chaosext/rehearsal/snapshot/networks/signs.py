@@ -25,7 +25,7 @@ NAMING_LABELS = ("k8s-app", "app", "name", "app.kubernetes.io/name", "component"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class NetworkSigns:
     """The evidence of networks in a snapshot.
 
     `others`: (API group, kind) -> one object of each, for groups that are not Kubernetes' own. `objects`:
@@ -87,7 +87,9 @@ def names_of(pod: Pod) -> Iterator[str]:
         yield owner
 
 
-def agents_missing(seen: Sighting, *names: str, needing: Iterable[Node] | None = None) -> tuple[Doubt, ...]:
+def agents_missing(
+    seen: NetworkSigns, *names: str, needing: Iterable[Node] | None = None
+) -> tuple[Doubt, ...]:
     """Return a doubt if any node runs no agent with one of these names that belongs to a DaemonSet.
 
     `needing`: the nodes that need one, None for all.
