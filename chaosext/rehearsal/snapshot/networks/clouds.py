@@ -31,9 +31,13 @@ def is_aks(node: Node) -> bool:
     return AKS_CLUSTER in node.labels
 
 
+def is_eks_without_agent(node: Node) -> bool:
+    return node.labels.get(EKS_COMPUTE) in EKS_WITHOUT_AGENT
+
+
 def amazon(seen: NetworkSigns) -> Shown:
     """Return Amazon's VPC if its CNI runs on every node that needs it."""
-    needing = [node for node in seen.nodes if node.labels.get(EKS_COMPUTE) not in EKS_WITHOUT_AGENT]
+    needing = [node for node in seen.nodes if not is_eks_without_agent(node)]
     said = "Amazon VPC CNI: Pods have addresses of the VPC, by aws-node on every node"
     return proven(Plugin.ROUTED, said, *agents_missing(seen, "aws-node", needing=needing))
 

@@ -8,7 +8,7 @@ from chaosext.rehearsal.snapshot.networks import clouds, overlays
 from chaosext.rehearsal.snapshot.networks.calico import calico, policy_only
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
 from chaosext.rehearsal.snapshot.networks.cilium import chained, cilium
-from chaosext.rehearsal.snapshot.networks.flannel import canal, flannel
+from chaosext.rehearsal.snapshot.networks.flannel import canal, flannel, is_k3s
 from chaosext.rehearsal.snapshot.networks.signs import Shown, names_of, templates
 from chaosext.rehearsal.snapshot.world import Doubt, Plugin
 
@@ -95,11 +95,15 @@ def detect(seen: NetworkSigns) -> Shown:
 
 
 def _cloud(seen: NetworkSigns, signs: frozenset[str]) -> Callable[[NetworkSigns], Shown] | None:
-    """Return the proof of a cloud that routes Pod addresses whatever its nodes run for policy."""
+    """Return the proof of a network that needs no agent: of a cloud, whatever its nodes run for policy, or of k3s."""
     if any(map(clouds.is_gke, seen.nodes)) and signs <= {CALICO, CILIUM}:
         return clouds.gke
     if any(map(clouds.is_aks, seen.nodes)) and not signs:
         return clouds.kubenet
+    if not signs and all(map(clouds.is_eks_without_agent, seen.nodes)):
+        return clouds.amazon
+    if not signs and all(map(is_k3s, seen.nodes)):
+        return flannel
     return None
 
 

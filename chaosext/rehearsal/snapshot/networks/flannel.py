@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chaosext.rehearsal.snapshot.networks.signs import NetworkSigns, Shown
+    from chaosext.rehearsal.snapshot.world import Node
 
 BACKEND = "flannel.alpha.coreos.com/backend-type"
 """Annotation in which flanneld records the backend type of its node (flannel, pkg/subnet/kube)."""
@@ -27,13 +28,17 @@ BACKENDS = ("vxlan", "wireguard", "udp", "host-gw")
 
 AGENTS, CANAL_AGENTS = ("kube-flannel-ds", "kube-flannel", "flannel"), ("canal", "rke2-canal")
 
-OWN_FLANNEL = ("+k3s",)
-"""Substring of a kubelet's version where flannel runs without a Pod."""
+K3S = "+k3s"
+"""In a kubelet's version where flannel runs without a Pod, unless k3s' `--flannel-backend` is none."""
+
+
+def is_k3s(node: Node) -> bool:
+    return K3S in node.kubelet_version
 
 
 def flannel(seen: NetworkSigns) -> Shown:
     """Return flannel's network if every node has its annotation and its agent."""
-    needing = [node for node in seen.nodes if not any(own in node.kubelet_version for own in OWN_FLANNEL)]
+    needing = [node for node in seen.nodes if not is_k3s(node)]
     doubts = (*_unknown_backends(seen), *agents_missing(seen, *AGENTS, needing=needing))
     return proven(Plugin.OVERLAY, f"flannel's routes ({_named(seen)}), by its agent on every node", *doubts)
 

@@ -170,6 +170,8 @@ PROVEN: dict[str, tuple[Item, ...]] = {
 
 CLOUDS: dict[str, tuple[Item, ...]] = {
     "GKE": on_cloud("v1.30.5-gke.1014001", **{"cloud.google.com__gke-nodepool": "pool"}),
+    "EKS Auto Mode": on_cloud("v1.33.1-eks-a737599", **{"eks.amazonaws.com__compute-type": "auto"}),
+    "k3s' own flannel": on_cloud("v1.34.4+k3s1"),
     "AKS without a CNI of its own": on_cloud("v1.30.5", **{"kubernetes.azure.com__cluster": "shop"}),
 }
 
@@ -266,6 +268,10 @@ UNPROVEN: dict[str, tuple[tuple[Item, ...], str]] = {
     "Amazon's VPC with a node of the datacenter": (
         (*BARE, *agents("aws-node")[:2]),
         "DaemonSet aws-node: none of its Pods runs on worker-2",
+    ),
+    "k3s on some nodes": (
+        (*BARE[1:], node("k-1", version="v1.34.4+k3s1")),
+        "no network plugin that chaosext knows",
     ),
     "GKE's pool on one node": (
         (*BARE[1:], node("gke-1", version="v1.30.5-gke.1", **{"cloud.google.com/gke-nodepool": "pool"})),
