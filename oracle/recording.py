@@ -45,7 +45,10 @@ class Recording:
 
     @property
     def world(self) -> World:
-        """The snapshot, read as `chaosext rehearse` reads it; no Pod of Calico shows its network, which is given."""
+        """The snapshot, read as `chaosext rehearse` reads it.
+
+        No Pod of Calico shows its network, and nothing shows what else a reader must assume: both are given.
+        """
         with tempfile.TemporaryDirectory() as directory:
             file = Path(directory, "snapshot.json")
             file.write_text("\n".join(map(json.dumps, self.snapshot)))
@@ -54,7 +57,7 @@ class Recording:
                 controller_manager_args=self.controller_manager_flags,
                 apiserver_args=self.apiserver_flags,
             )
-        return replace(world, network=replace(world.network, doubts=()))
+        return replace(world, network=replace(world.network, doubts=()), alternatives=())
 
     @property
     def plan(self) -> Plan:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from oracle.manifests import (
     CONTROL_PLANE,
     DNS_LABELS,
+    EVERYWHERE,
     ZONE,
     bare_pod,
     budget,
@@ -117,10 +118,13 @@ def _parallel(spec: Manifest) -> Manifest:
 
 
 def _daemon_dns() -> Manifest:
-    made = daemon_set("dns-default")
-    labels = {"matchLabels": DNS_LABELS}
-    template = {**made["spec"]["template"], "metadata": {"labels": DNS_LABELS}}
-    return {**made, "spec": {**made["spec"], "selector": labels, "template": template}}
+    return workload(
+        "DaemonSet",
+        "dns-default",
+        pod_spec(tolerations=EVERYWHERE),
+        namespace="kube-system",
+        labels=DNS_LABELS,
+    )
 
 
 def toleration(**fields: object) -> list[Manifest]:
@@ -600,11 +604,12 @@ SCENARIOS = (
         nodes=workers(2),
     ),
     _scenario(
-        "3+0 compact, one cut",
-        "three nodes that are everything; one of them is lost to the other two",
-        nodes=tuple(node(f"worker-{at + 1}", labels={CONTROL_PLANE: ""}) for at in range(3)),
+        "0+5 managed, hybrid nodes cut",
+        "two nodes without a zone beside a zone of three: a zone of their own, lost whole",
+        nodes=(*workers(3, zones=("a",)), node("hybrid-1"), node("hybrid-2")),
         late=(),
-        cut=("worker-1",),
+        cut=("hybrid-*",),
+        flags=MANAGED,
     ),
     # -- large clusters ------------------------------------------------------------------------------------
     _scenario(

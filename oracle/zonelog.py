@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 LINE = re.compile(r"^I(\d{4} \d\d:\d\d:\d\d\.\d+) .*\] \"Controller detected that (.*)$")
 NEW_STATE = re.compile(r"zone is now in new state\" .*?zone=\"(.*?)\" newState=\"(\w+)\"")
 
+LOST = "FullDisruption"
+
 
 def zone_states(log: Path, cut_wall_s: float, zones: Sequence[str]) -> Iterator[Event]:
-    """The changes after the cut (at `cut_wall_s`); in master disruption mode it speaks of all `zones` at once."""
+    """The changes after the cut (at `cut_wall_s`); in master disruption mode the log speaks of all `zones` at once."""
     year = datetime.fromtimestamp(cut_wall_s).year
+    states: dict[str, str] = {}
     for line in log.read_text(errors="replace").splitlines():
         match = LINE.match(line)
         if not match:
@@ -28,10 +31,14 @@ def zone_states(log: Path, cut_wall_s: float, zones: Sequence[str]) -> Iterator[
         if t_s < 0:
             continue
         if state := NEW_STATE.search(line):
-            yield _zone_event(t_s, state[1].replace(r":\x00:", "/").strip("/"), state[2])
+            zone = state[1].replace(r":\x00:", "/").strip("/")
+            states[zone] = state[2]
+            yield _zone_event(t_s, zone, state[2])
         elif "Entering master disruption" in line:
             for zone in zones:
-                yield _zone_event(t_s, zone, "FullDisruption")
+                if states.get(zone) != LOST:
+                    states[zone] = LOST
+                    yield _zone_event(t_s, zone, LOST)
 
 
 def _zone_event(t_s: float, zone: str, state: str) -> Event:
