@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 WORKERS = 8
 """Nodes that a monitor pass handles in parallel (`nodeUpdateWorkerSize`)."""
 
+EVENT_SHARE = 17 / 16
+"""API calls in total for each call of the 8 pass workers and 8 NoSchedule workers.
+
+The goroutine that posts events waits in the same client's queue (`StartRecordingToSink` with the controller's
+own client).
+"""
+
 TAINT_CALLS = 2
 """A Get and a Patch (pkg/controller/controller_utils.go, `AddOrUpdateTaintOnNode`)."""
 
@@ -94,17 +101,6 @@ pkg/kubelet/kubelet_node_status.go).
 
 KWOK_BACK_S, KWOK_POSTED_S = (0.0, 2.0), 0.5
 """The same for a node simulated by KWOK: overdue work is done as soon as the process runs again, as measured."""
-
-
-def _event_share(pods: int) -> float:
-    """Return the API calls in total for each call of the workers that mark and taint a node with so many Pods.
-
-    All wait in one client's queue, first come, first served: 8 workers of the pass, as many NoSchedule workers as
-    have nodes to taint, and the goroutine that posts events (`StartRecordingToSink` with the controller's own
-    client).
-    """
-    waiting = WORKERS + min(WORKERS, TAINT_CALLS * WORKERS / (1 + pods))
-    return (waiting + 1) / waiting
 
 
 def back_within_s(silent_s: float, *, simulated: bool) -> tuple[float, float]:
@@ -565,7 +561,7 @@ class _Controller:
         self._lives.unknown_s[node] = marked
         self._lives.no_schedule_s[node] = marked + self._draw.between(0.01, 0.1)
         self._queues[zone][node] = marked
-        paid = self._api.take((1 + TAINT_CALLS + pods) * _event_share(pods), start)
+        paid = self._api.take((1 + TAINT_CALLS + pods) * EVENT_SHARE, start)
         return max(marked + pods * self._call_s, paid)
 
     def _recover(self, at: float, contact: _Contact) -> None:

@@ -274,10 +274,11 @@ def test_a_selector_that_matches_no_pod_is_no_outage() -> None:
     assert rehearsed(world).verdict is Forecast.UNKNOWN
 
 
-def test_all_nodes_cut_is_master_disruption_and_evicts_nobody() -> None:
+def test_all_nodes_cut_is_master_disruption_and_evicts_hardly_anybody() -> None:
+    """Only from a node whose taint is being written when the controller begins to blame itself."""
     world = replace(cluster(), nodes=cluster().nodes[1:])
     found = rehearsed(world)
-    assert not lines(found, Kind.POD_EVICTED, at_least=0)
+    assert not lines(found, Kind.POD_EVICTED, at_least=0.2)
     assert any("outside" in each for each in found.assumptions)
 
 
