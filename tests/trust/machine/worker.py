@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -19,6 +20,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.trust.machine.killing import adopt_orphans
 from tests.trust.machine.rules import COUNT, Nodes
 from tests.trust.machine.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STEPS_IN_A_ROW = 50
 MOST_IN_A_ROW = 4
@@ -37,9 +41,16 @@ def play(steps: int, first_seed: int, until_s: float) -> str:
         try:
             run_state_machine_as_test(seed(number)(Nodes), settings=_settings(left))
         except Exception as error:
-            return f"seed {number}: {Nodes.broken or f'{type(error).__name__}: {error}'}"
+            return f"seed {number}: {Nodes.broken or '; '.join(_causes(error))}"
         number += 1
     return ""
+
+
+def _causes(error: BaseException) -> Iterator[str]:
+    """Yield what went wrong; an exception group is Hypothesis' wrapper of what did not come again when replayed."""
+    yield f"{type(error).__name__}: {error}"
+    for each in getattr(error, "exceptions", ()):
+        yield from _causes(each)
 
 
 def _settings(examples: int) -> settings:
