@@ -324,7 +324,7 @@ class CalicoRoutes(Routes):
     def kind(self, number: int) -> tuple[object, ...]:
         return (
             number in self._external,
-            number in self._reflectors,
+            self._nodes[number].reflector_cluster,
             *(number in end for session in self._sessions for end in session),
         )
 

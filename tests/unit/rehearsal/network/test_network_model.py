@@ -243,6 +243,14 @@ def test_a_reflector_between_two_of_its_cluster_passes_nothing_on(middle: str, p
     assert found.reaches(2, 1, LOST)
 
 
+def test_reflectors_of_different_clusters_are_of_different_kinds() -> None:
+    """What a reflector passes on depends on its cluster ID, so that answers about one hold for its like only."""
+    world = reflected(control_plane=True)
+    other = replace(world.nodes[1], name="rr-2", reflector_cluster="1.0.0.2")
+    found = routes_of(replace(world, nodes=(*world.nodes, other)), WORKERS)
+    assert found.kind(1) != found.kind(4)
+
+
 def test_reflectors_take_no_part_in_the_mesh() -> None:
     """bird.cfg.template: "ignore node-to-node mesh setting"."""
     world = reflected(control_plane=True)
