@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 TONES = {Decision.GO: "good", Decision.NO_GO: "bad", Decision.NOT_KNOWN: "bad"}
 
-MOST_REMEDIES = 3
+MOST_REMEDIES = 2
 MOST_REASONS = 8
 MOST_NOTES = 9
 """Maximum numbers of lines, so that it fits on one sheet; the page counts the others."""
