@@ -381,6 +381,16 @@ class Cluster:
             at=_date(reply.headers.get("Date")),
         )
 
+    def delete_pod(self, pod: objects.Pod) -> bool:
+        """Delete this Pod, with its own grace period; False if it is gone, even if another one has its name now."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}}
+        path = resource_path("pods", pod.name, namespace=pod.namespace)
+        try:
+            self.request("DELETE", path, body=options)
+        except (NotFound, Conflict):
+            return False
+        return True
+
     def open_stream(self, path: str, query: Mapping[str, str | None], *, within_s: float) -> BaseHTTPResponse:
         """Send a GET whose lines arrive as they are written (a watch); its answer must begin within `within_s`.
 

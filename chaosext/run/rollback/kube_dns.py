@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -131,30 +130,17 @@ def _kube_dns(cluster: Cluster) -> tuple[Pod, ...]:
 
 
 def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> list[str]:
-    """Let chaostoolkit-kubernetes delete them: by their exact names, on the pinned context, bounded.
-
-    It reads the kubeconfig again, so its cluster is compared with the pin right before.
-    """
-    from chaosk8s.pod.actions import terminate_pods
-
-    _require_no_other(require_reschedulable(settings), context)
-    pattern = "|".join(re.escape(pod.name) for pod in victims)
-    context.recorder.say(
-        Kind.ROLLBACK, f"Deployment/{NAMESPACE}/coredns", f"deleting {', '.join(pod.name for pod in victims)}"
-    )
-    write_down(context, AuditEvent.DELETING_PODS, pods=_in_audit(pod.name for pod in victims))
-    secrets = {"KUBERNETES_CONTEXT": settings.context, "KUBERNETES_VERIFY_SSL": "true"}
+    """Delete these Pods, no others of the same names; return the names of those that still existed."""
+    cluster = require_reschedulable(settings)
+    _require_no_other(cluster, context)
+    names = [pod.name for pod in victims]
+    context.recorder.say(Kind.ROLLBACK, f"Deployment/{NAMESPACE}/coredns", f"deleting {', '.join(names)}")
+    write_down(context, AuditEvent.DELETING_PODS, pods=_in_audit(names))
     crash_point("rolling-back")
-    deleted = terminate_pods(
-        label_selector=KUBE_DNS_SELECTOR,
-        name_pattern=f"^({pattern})$",
-        all=True,
-        ns=NAMESPACE,
-        secrets=secrets,
-    )
+    deleted = [pod.name for pod in victims if cluster.delete_pod(pod)]
     crash_point("rolled-back")
     context.trail.note(AuditEvent.PODS_DELETED, pods=_in_audit(deleted))
-    return list(deleted)
+    return deleted
 
 
 def _in_audit(pods: Iterable[str]) -> tuple[str, ...]:

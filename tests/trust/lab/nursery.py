@@ -60,7 +60,6 @@ PRELOADED = (
     "chaoslib.hypothesis",
     "chaoslib.run",
     "chaoslib.secret",
-    "chaosk8s.pod.actions",
     "encodings.ascii",
     "encodings.idna",
     "encodings.unicode_escape",

@@ -19,6 +19,7 @@ import yaml
 from chaosext.cluster.client import Cluster, Expired, NotFound
 from chaosext.cluster.execute import NoContainer, exit_code
 from chaosext.cluster.object_watch import watch
+from chaosext.cluster.objects import Pod
 from chaosext.model.errors import Refused, Unreachable
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Api(BaseHTTPRequestHandler):
         else:
             self.send_json(reply)
 
-    do_GET = answer
+    do_GET = do_DELETE = answer
 
 
 class Server(ThreadingHTTPServer):
@@ -469,3 +470,22 @@ def test_a_node_by_a_name_that_kubernetes_does_not_allow_is_no_proper_answer(
 def test_names_are_quoted_in_paths(api: Server, cluster: Cluster) -> None:
     api.replies["/api/v1/namespaces/a%2F..%2Fb/pods/x%3Fy%23z"] = {"metadata": {"uid": "u"}}
     assert cluster.get("pods", "x?y#z", namespace="a/../b") == {"metadata": {"uid": "u"}}
+
+
+def test_a_pod_is_deleted_by_its_uid_and_a_namesake_is_left_alone(api: Server, cluster: Cluster) -> None:
+    """The replacement of a StatefulSet's Pod has the same name."""
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def answer(request: Api) -> None:
+        body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
+        asked.append((request.command, body))
+        is_same = body["preconditions"]["uid"] == "still-here"
+        request.send_json({"kind": "Status", "message": "UID in precondition"}, 200 if is_same else 409)
+
+    api.replies["/api/v1/namespaces/kube-system/pods/coredns-0"] = answer
+    metadata = {"name": "coredns-0", "namespace": "kube-system"}
+    pods = [Pod.from_json({"metadata": {**metadata, "uid": uid}}) for uid in ("still-here", "gone")]
+    assert [cluster.delete_pod(pod) for pod in pods] == [True, False]
+    assert [method for method, _ in asked] == ["DELETE", "DELETE"]
+    api.replies["/api/v1/namespaces/kube-system/pods/coredns-0"] = (404, {"message": "not found"})
+    assert not cluster.delete_pod(pods[0])

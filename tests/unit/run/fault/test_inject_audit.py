@@ -65,16 +65,14 @@ def test_pods_are_named_before_and_after_they_are_deleted(
     stage: Stage,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import chaosk8s.pod.actions as pods
-
     seen: list[list[Any]] = []
 
-    def terminate(**_: Any) -> list[str]:
+    def delete_pod(_pod: Any) -> bool:
         seen.append(told() if audit_log().path.is_file() else [])
-        return ["coredns-1"]
+        return True
 
-    monkeypatch.setattr(pods, "terminate_pods", terminate)
-    monkeypatch.setattr(kube_dns, "require_reschedulable", lambda _settings: None)
+    cluster = SimpleNamespace(delete_pod=delete_pod)
+    monkeypatch.setattr(kube_dns, "require_reschedulable", lambda _settings: cluster)
     monkeypatch.setattr(kube_dns, "look_at_lease", lambda _cluster: None)
     settings, victims = SimpleNamespace(context="kind-nowhere"), [SimpleNamespace(name="coredns-1")]
     kube_dns._delete(settings, stage.run, victims)  # type: ignore[arg-type]

@@ -192,7 +192,6 @@ def cut_of(run: contexts.RunContext) -> Cut:
 def test_where_the_context_leads_is_looked_up_right_before_each_deletion(
     run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chaosk8s = pytest.importorskip("chaosk8s.pod.actions")
     asked: list[str] = []
 
     def elsewhere(settings: Settings) -> None:
@@ -200,7 +199,6 @@ def test_where_the_context_leads_is_looked_up_right_before_each_deletion(
         raise Refused("leads to another cluster")
 
     monkeypatch.setattr(kube_dns, "connect_to_act", elsewhere)
-    monkeypatch.setattr(chaosk8s, "terminate_pods", lambda **_: asked.append("deleted"))
     with pytest.raises(Refused, match="another cluster"):
         kube_dns._delete(SETTINGS, run, [pod("a", on="cp")])
     assert asked == ["kind-nowhere"]
