@@ -90,7 +90,8 @@ class Eye:
     def look(self) -> None:
         due_s = time.monotonic()
         while True:
-            for key, _ in self.selector.select(max(0.0, due_s - time.monotonic())):
+            rests = not self.paths and not self.asked
+            for key, _ in self.selector.select(None if rests else max(0.0, due_s - time.monotonic())):
                 key.data(key.fileobj)
             if time.monotonic() >= due_s:
                 due_s = time.monotonic() + TICK_S

@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from chaosext.safety.pins import Pin, write_pin
-from tests.netns.cut.lab import Namespaces, run
+from tests.netns.cut.lab import Namespaces
 from tests.trust import ROOT
 from tests.trust.lab.api_server import KUBE_SYSTEM_UID
 from tests.trust.lab.clock import now_s
+from tests.trust.lab.nftables import Nftables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 CONTROLS = ("cp1", "cp2", "cp3")
 WORKER = "w1"
@@ -97,6 +98,10 @@ class Eye:
             raise AssertionError(f"a path is not open in a lab that should be clean: {self.turns[-8:]}")
         self.turns.clear()
 
+    def rest(self) -> None:
+        """Watch nothing, which costs nothing, until `watch`."""
+        self.watch(())
+
     def _read(self) -> None:
         for line in self.child.out:
             said = json.loads(line)
@@ -160,6 +165,7 @@ class Lab:
     spaces: Namespaces = field(init=False)
     eye: Eye = field(init=False)
     api: Api = field(init=False)
+    rulesets: dict[str, Nftables] = field(default_factory=dict)
     controls: tuple[str, ...] = ("cp1",)
 
     where: ClassVar[Mapping[str, str]] = {"context": CONTEXT, "transport": "netns"}
@@ -167,6 +173,7 @@ class Lab:
     def up(self) -> None:
         self.spaces = Namespaces(f"t{self.number}")
         self.spaces.make(WORKER, *CONTROLS)
+        self.rulesets = {role: Nftables(self.node(role)) for role in (*CONTROLS, WORKER)}
         self._wire()
         spec = {
             role: {"netns": self.node(role), "port": PORTS[role], "addresses": ADDRESSES[role]}
@@ -179,6 +186,8 @@ class Lab:
         for child in (self.eye.child, self.api.child):
             with suppress(OSError, RuntimeError, ValueError):  # a thread may be about to read from it
                 child.end()
+        for ruleset in self.rulesets.values():
+            ruleset.close()
         self.spaces.remove()
 
     def node(self, role: str) -> str:
@@ -218,34 +227,37 @@ class Lab:
             {"name": self.node(role), "address": ADDRESSES[role][0], "control_plane": role != WORKER}
             for role in roles
         ]
-        self.api.tell(nodes=nodes, mode="serve")
+        self.api.tell(nodes=nodes, mode="serve", leases={})  # a killed run leaves its Lease
         left = self.residue()
         assert not left, left
         self.eye.watch([pair for role in self.controls for pair in ((role, WORKER), (WORKER, role))])
 
     def residue(self) -> tuple[str, ...]:
         """What of ours is on the nodes: tables and processes. Empty: nothing."""
-        return tuple(
-            f"{role}: {what}"
-            for role in (*CONTROLS, WORKER)
-            for what in (*self._tables(role), *self._processes(role))
-        )
+        tables = (f"{role}: {line}" for role in self.rulesets for line in self._tables(role))
+        return (*tables, *self._processes())
 
     def clean(self) -> None:
         """After a failed trial, so that the next one is judged by itself alone."""
-        for role in (*CONTROLS, WORKER):
-            self.spaces.nft(role, "flush ruleset\n")
+        for ruleset in self.rulesets.values():
+            ruleset.run("flush ruleset")
         self.api.tell(mode="serve", leases={})
 
     def rules(self, role: str) -> str:
-        return self.spaces.rules(role)
+        return self.rulesets[role].run("list ruleset")
 
     def _tables(self, role: str) -> list[str]:
-        return self.spaces.inside_run(role, "nft", "list", "tables").splitlines()
+        return self.rulesets[role].run("list tables").splitlines()
 
-    def _processes(self, role: str) -> list[str]:
-        pids = run("ip", "netns", "pids", self.node(role)).split()
-        return [f"process {pid}: {name}" for pid in pids if (name := _command(pid))]
+    def _processes(self) -> Iterator[str]:
+        """Yield the processes on the nodes, by one look at all processes."""
+        roles = {(Path("/run/netns") / self.node(role)).stat().st_ino: role for role in self.rulesets}
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended meanwhile
+                role = roles.get((process / "ns" / "net").stat().st_ino)
+                command = (process / "cmdline").read_text().replace("\0", " ")[:80] if role else ""
+                if command:
+                    yield f"{role}: process {process.name}: {command}"
 
     def _wire(self) -> None:
         """The worker's uplink is the bridge that the others are plugged into."""
@@ -258,13 +270,6 @@ class Lab:
         for role in (*CONTROLS, WORKER):
             four, six = ADDRESSES[role]
             spaces.ip(role, f"addr add {four}/24 dev eth0", f"addr add {six}/64 dev eth0 nodad")
-
-
-def _command(pid: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")[:80]
-    except OSError:
-        return ""  # it has ended meanwhile
 
 
 def certificates(folder: Path) -> None:

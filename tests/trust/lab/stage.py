@@ -77,8 +77,7 @@ def try_once(
     try:
         bed.begin(controls)
         outcome = play(trial, item)
-        wait_until(lambda: not bed.residue(), PARTING_S, every_s=0.1)
-        outcome.residue += bed.residue()
+        outcome.residue += _left(bed)
     except NotHere:
         raise
     except Exception as error:
@@ -88,6 +87,19 @@ def try_once(
         bed.clean()
     trial.forget()
     return outcome
+
+
+def _left(bed: Bed) -> tuple[str, ...]:
+    """What the trial left, once the scripts that it started have had time to end."""
+    left: tuple[str, ...] = ()
+
+    def is_clean() -> bool:
+        nonlocal left
+        left = bed.residue()
+        return not left
+
+    wait_until(is_clean, PARTING_S, every_s=0.1)
+    return left
 
 
 class Stage:
@@ -125,6 +137,7 @@ class Stage:
         try:
             yield lab
         finally:
+            lab.eye.rest()
             self._free.put(lab)
 
     def trial(self, play: Callable[[Trial, Item], Outcome], item: Item, controls: int) -> Outcome:

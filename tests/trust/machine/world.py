@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chaosext.nodes.process_shell import NetnsShell
+from tests.trust.lab.nftables import Nftables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,18 +39,23 @@ class World:
     """Network namespaces that play nodes."""
 
     tag: str
-    names: tuple[str, ...] = field(default=())
+    _rulesets: dict[str, Nftables] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._rulesets)
 
     def up(self, count: int) -> None:
         for index in range(count):
             name = f"cxm{os.getpid()}-{self.tag}{index}"
             _command("ip", "netns", "add", name)
-            self.names = (*self.names, name)
+            self._rulesets[name] = Nftables(name)
 
     def down(self) -> None:
-        for name in self.names:
+        while self._rulesets:
+            name, ruleset = self._rulesets.popitem()
+            ruleset.close()
             _command("ip", "netns", "del", name)
-        self.names = ()
 
     def clear(self) -> None:
         for name in self.names:
@@ -59,10 +65,10 @@ class World:
         return {name: NetnsShell(name) for name in names}
 
     def nft(self, name: str, text: str) -> None:
-        _inside(name, "nft", "-f", "-", stdin=text)
+        self._rulesets[name].run(text)
 
     def see(self, name: str) -> Seen:
-        return seen(json.loads(_inside(name, "nft", "-j", "list", "ruleset"))["nftables"])
+        return seen(json.loads(self._rulesets[name].run("list ruleset", as_json=True))["nftables"])
 
 
 def seen(items: list[dict[str, Any]]) -> Seen:
@@ -95,12 +101,7 @@ def _spelt(element: Any) -> str:
     return f"{value['prefix']['addr']}/{value['prefix']['len']}" if isinstance(value, dict) else str(value)
 
 
-def _inside(name: str, *argv: str, stdin: str = "") -> str:
-    return _command("nsenter", f"--net=/run/netns/{name}", *argv, stdin=stdin)
-
-
-def _command(*argv: str, stdin: str = "") -> str:
-    done = subprocess.run(argv, input=stdin, text=True, capture_output=True, timeout=COMMAND_S, check=False)
+def _command(*argv: str) -> None:
+    done = subprocess.run(argv, text=True, capture_output=True, timeout=COMMAND_S, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(argv)}: {done.stderr}")
-    return done.stdout
