@@ -148,11 +148,17 @@ class CutWatch:
         return self._tell(found) if self._is_to_be_whole else ()
 
     def look_at_paths(self) -> tuple[str, ...]:
-        """Measure some paths, and look for nodes and addresses that the plan lacks; returns the losses."""
+        """Measure some paths, and look for nodes and addresses that the plan lacks; returns the losses.
+
+        Where rules are lost, that is why a path is open, and the loss to report.
+        """
         if not self._is_to_be_whole:
             return ()
         nodes = self._next_nodes()
-        found = (*self._open_paths(nodes), *self._reported(), *self._moved(nodes))
+        open_paths = tuple(self._open_paths(nodes))
+        if open_paths and (cause := self.look_at_rules()):
+            return cause
+        found = (*open_paths, *self._reported(), *self._moved(nodes))
         return self._tell(found) if self._is_to_be_whole else ()
 
     def look_before_heal(self) -> None:

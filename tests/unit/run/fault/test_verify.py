@@ -196,6 +196,13 @@ def test_a_whole_cut_is_looked_at_without_a_word(world: World) -> None:
     assert (world.events, fault_of(world.run).lost) == ([], [])
 
 
+def test_lost_rules_are_named_rather_than_the_paths_that_they_open(world: World) -> None:
+    world.answers = {PATHS[0]}
+    world.states["cp1"] = replace(state("cp1"), table=None)
+    assert len(world.watch.look_at_paths()) == 1
+    assert [each[0] for each in world.events] == [Kind.CUT_LOST]
+
+
 # Its proof, and that of its heal
 
 
