@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaosext.model.printable import say_document, say_json, say_lines
+from chaosext.cli.answer import Form, answers, say_answer, say_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,15 +32,12 @@ CONFIG_MAP, KEY = "chaosext-approvals", "approvals.jsonl"
 )
 @click.option("--dry-run", is_flag=True, help="Print the digest and what it stands for; approve nothing.")
 @click.option(
-    "-o",
-    "--output",
-    type=click.Choice(("text", "json", "yaml")),
-    default="text",
-    help="yaml: a ConfigMap with every approval of the cluster, for a runner inside of it.",
+    "--config-map",
+    is_flag=True,
+    help="Print a ConfigMap with every approval of the cluster, for a runner inside of it.",
 )
-@click.option(
-    "--namespace", default="chaosext", show_default=True, help="The ConfigMap's, for --output yaml."
-)
+@click.option("--namespace", default="chaosext", show_default=True, help="The ConfigMap's, for --config-map.")
+@answers()
 def approve(
     experiment: Path | None,
     context: str | None,
@@ -50,8 +47,9 @@ def approve(
     revoke: str | None,
     as_list: bool,
     dry_run: bool,
-    output: str,
+    config_map: bool,
     namespace: str,
+    form: Form,
 ) -> int:
     """Approve EXPERIMENT, as it is now, for a cluster that is marked production. Only approved experiments run there.
 
@@ -69,7 +67,7 @@ def approve(
       CHAOSEXT_TTL_S=300 chaosext approve gameday.yaml    with the environment that it will be run with
       chaosext approve --list
       chaosext approve --revoke 3f8a11c0
-      chaosext approve --list --context prod-eu -o yaml | kubectl --context prod-eu apply -f -
+      chaosext approve --list --context prod-eu --config-map | kubectl --context prod-eu apply -f -
     """
     from chaosext.model.errors import Refused
 
@@ -87,9 +85,12 @@ def approve(
         words = _revoke(revoke, context, by=by, note=note)
     else:
         words = _in_force(_uid(context))
-    if output == "yaml" and not as_list:
-        words = _in_force(words[0].cluster_uid)
-    _say(words, output, namespace)
+    if config_map:
+        found = words if as_list else _in_force(words[0].cluster_uid)
+        say_data(_config_map(found, namespace), form if form.is_data else Form.YAML)
+        return 0
+    lines = [line for word in words for line in _lines(word)] or ["no approval is in force"]
+    say_answer([word.to_json() for word in words], lines, form)
     return 0
 
 
@@ -206,28 +207,15 @@ def _from_now(text: str, now: datetime) -> datetime | None:
     return now + timedelta(**{unit: float(text[:-1])}) if unit else None
 
 
-def _say(words: list[Word], output: str, namespace: str) -> None:
-    if output == "json":
-        say_json([word.to_json() for word in words])
-    elif output == "yaml":
-        say_document(_config_map(words, namespace))
-    else:
-        say_lines([line for word in words for line in _lines(word)] or ["no approval is in force"])
-
-
-def _config_map(words: Iterable[Word], namespace: str) -> str:
-    import yaml
-
+def _config_map(words: Iterable[Word], namespace: str) -> dict[str, Any]:
     from chaosext.safety.approvals import as_line
 
-    made: dict[str, Any] = {
+    return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": CONFIG_MAP, "namespace": namespace},
         "data": {KEY: "".join(map(as_line, words))},
     }
-    text: str = yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=10**6)
-    return text
 
 
 def _lines(word: Word) -> Iterator[str]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaosext.model.printable import say, say_answer
+from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.model.printable import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,8 +54,8 @@ def audit() -> None:
     multiple=True,
     help="The same for each run kept in a directory, such as run (repeatable).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def verify_log(log: Path | None, results: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) -> int:
+@answers()
+def verify_log(log: Path | None, results: tuple[Path, ...], folders: tuple[Path, ...], form: Form) -> int:
     """Check the log's chain of hashes from its first line to its head.
 
     It finds lines that were altered, removed, moved or cut off at the end, and tells a line torn by a crash from
@@ -76,17 +77,15 @@ def verify_log(log: Path | None, results: tuple[Path, ...], folders: tuple[Path,
     chain = found.verified()
     receipts = [(path, receipt_in(path)) for path in paths]
     lost = [f"{path}: {problem}" for path, each in receipts if (problem := lost_receipt(chain, each))]
-    say_answer(_as_json(found, chain, lost), _lines(found, chain, lost), as_json=as_json)
+    say_answer(_as_json(found, chain, lost), _lines(found, chain, lost), form)
     return EXIT_BROKEN if chain.fault or lost else 0
 
 
 @audit.command("show")
 @log_option
 @click.option("--run", "run_id", help="Only this run's entries.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print a JSON list of the entries, as they are in the log."
-)
-def show(log: Path | None, run_id: str | None, as_json: bool) -> int:
+@answers()
+def show(log: Path | None, run_id: str | None, form: Form) -> int:
     """Print the log's entries, oldest first, up to the first one that cannot be trusted.
 
     Exit code: 0, or 10 when the chain is broken.
@@ -95,7 +94,7 @@ def show(log: Path | None, run_id: str | None, as_json: bool) -> int:
 
     chain = (_log(log) or audit_log()).verified()
     entries = [entry.says for entry in chain.entries if run_id in (None, entry.says.get("run"))]
-    say_answer(entries, map(_entry_line, entries), as_json=as_json)
+    say_answer(entries, map(_entry_line, entries), form)
     if chain.fault:
         say(f"chaosext: the log is broken from here on: {chain.fault}", err=True)
     return EXIT_BROKEN if chain.fault else 0
@@ -103,12 +102,14 @@ def show(log: Path | None, run_id: str | None, as_json: bool) -> int:
 
 @audit.command("digest")
 @click.argument("experiment", type=click.Path(path_type=Path))
-def digest(experiment: Path) -> int:
+@answers()
+def digest(experiment: Path, form: Form) -> int:
     """Print the digest by which the log names EXPERIMENT: SHA-256 of its content, the same for YAML and JSON."""
     from chaosext.experiment.load import load_experiment
     from chaosext.safety.audit_log import digest_of
 
-    say(digest_of(load_experiment(experiment)))
+    found = digest_of(load_experiment(experiment))
+    say_answer({"experiment": str(experiment), "sha256": found}, [found], form)
     return 0
 
 

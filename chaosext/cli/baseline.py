@@ -110,10 +110,10 @@ def _settings(context: str | None, namespaces: tuple[str, ...], experiment: Path
 
 
 def _text(entries: Iterable[KnownUnhealthy], context: str, now: datetime) -> str:
-    import yaml
+    from chaosext.cluster.yaml_writer import as_yaml
 
     head = (
         f"# Known to be unhealthy on {context}, saved {now:%Y-%m-%d %H:%M} UTC by `chaosext baseline save`.\n"
     )
     body = {"known_unhealthy": [entry.to_json() for entry in entries]}
-    return head + str(yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110))
+    return head + as_yaml(body)

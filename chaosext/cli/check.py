@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chaosext.model.printable import say_answer
+from chaosext.cli.answer import Form, answers, say_answer
 
 EXIT_CODES = {"healthy": 0, "unhealthy": 10, "unknown": 30}
 
@@ -37,7 +37,7 @@ EXIT_CODES = {"healthy": 0, "unhealthy": 10, "unknown": 30}
     help="Known unhealthy objects, as `chaosext baseline save` writes them: they may stay as they are.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Print all evidence.")
-@click.option("--json", "as_json", is_flag=True, help="Print findings as JSON.")
+@answers()
 def check(
     name: str,
     context: str,
@@ -47,7 +47,7 @@ def check(
     lookups: int,
     known: Path | None,
     verbose: bool,
-    as_json: bool,
+    form: Form,
 ) -> int:
     """Run the check NAME, or `all` checks of the steady state.
 
@@ -79,6 +79,6 @@ def check(
         configuration = with_entries({**configuration, SETTING: str(known)}, Path())
     settings = settings_from(configuration, {"KUBERNETES_CONTEXT": context})
     findings = ask_now(settings, name, targets)
-    lines = (line for finding in findings for line in finding_lines(finding, verbose=verbose))
-    say_answer([finding.to_json() for finding in findings], lines, as_json=as_json)
+    lines = (line for finding in findings for line in finding_lines(finding, verbose=verbose or form.is_wide))
+    say_answer([finding.to_json() for finding in findings], lines, form)
     return EXIT_CODES[worst(finding.status for finding in findings).value]

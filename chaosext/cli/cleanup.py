@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaosext.cli.answer import Form, answers, say_answer
 from chaosext.cli.status import (
     RUNNERS,
     cluster_option,
@@ -15,7 +16,6 @@ from chaosext.cli.status import (
     transport_option,
     way_by,
 )
-from chaosext.model.printable import say_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @transport_option
 @namespace_option
 @click.option("--dry-run", is_flag=True, help="List what would be removed; touch nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.cleanup/v1.")
+@answers("chaosext.cleanup/v1")
 def cleanup(
     run: str | None,
     everything: bool,
@@ -44,7 +44,7 @@ def cleanup(
     transport: str,
     namespace: str,
     dry_run: bool,
-    as_json: bool,
+    form: Form,
 ) -> int:
     """Remove the leftovers of crashed runs, and expired cuts: rules, locks, sentinels. May be repeated.
 
@@ -79,7 +79,7 @@ def cleanup(
     surveyed = look(nodes, cluster=cluster, way=way_by(transport, contexts, namespace))
     cleaned = clean_up(surveyed, wanted, dry_run=dry_run)
     cleaned = clean_up_sentinels(cleaned, surveyed.overview, wanted, contexts=contexts)
-    say_answer(cleaned.to_json(), cleanup_lines(cleaned), as_json=as_json)
+    say_answer(cleaned.to_json(), cleanup_lines(cleaned), form)
     cleaned.require_gone()
     return cleaned.exit_code
 

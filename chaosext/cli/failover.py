@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.model.printable import say, say_json
+from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.model.printable import say
 
 if TYPE_CHECKING:
     from chaosext.model.load_balancer_state import Member
@@ -38,8 +39,8 @@ def failover() -> None:
 
 @failover.command()
 @LOAD_BALANCER
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def show(load_balancer: str, as_json: bool) -> int:
+@answers()
+def show(load_balancer: str, form: Form) -> int:
     """Show to which clusters the load balancer sends requests, and how many of the customers' requests succeed.
 
     \b
@@ -60,22 +61,21 @@ def show(load_balancer: str, as_json: bool) -> int:
     balancer = entry_in(load_balancer)
     members, finding = balancer.look(), judge_ratio(load_balancer, balancer.requests(WINDOW_S))
     well = finding.status is Status.HEALTHY and all(each.serves for each in members)
-    if as_json:
-        said = {
-            "entry": load_balancer,
-            "members": [each.to_json() for each in members],
-            "customers": finding.to_json(),
-        }
-        say_json({**said, "well": well})
-    else:
-        say(*map(_line, members), f"customers: {finding.summary}")
+    said = {
+        "entry": load_balancer,
+        "members": [each.to_json() for each in members],
+        "customers": finding.to_json(),
+        "well": well,
+    }
+    say_answer(said, (*map(_line, members), f"customers: {finding.summary}"), form)
     return 0 if well else NOT_ALL_SERVE
 
 
 @failover.command()
 @click.argument("cluster")
 @LOAD_BALANCER
-def drain(cluster: str, load_balancer: str) -> None:
+@answers()
+def drain(cluster: str, load_balancer: str, form: Form) -> None:
     """Send no new requests to CLUSTER until it is restored; requests in flight finish normally. Idempotent.
 
     Refused if no other cluster serves.
@@ -93,7 +93,7 @@ def drain(cluster: str, load_balancer: str) -> None:
         require_others(balancer, cluster)
         _note(AuditEvent.DRAINING, in_audit(balancer, cluster))
         balancer.change(cluster, drained=True)
-    say(_line(require_member(balancer, cluster)))
+    _say(require_member(balancer, cluster), form)
 
 
 @failover.command()
@@ -117,8 +117,15 @@ def drain(cluster: str, load_balancer: str) -> None:
     help="Seconds for which the steady state must hold.",
 )
 @click.option("--unasked", is_flag=True, help="Restore it without checking its steady state.")
+@answers()
 def restore(
-    cluster: str, load_balancer: str, context: str | None, settle_s: float, dwell_s: float, unasked: bool
+    cluster: str,
+    load_balancer: str,
+    context: str | None,
+    settle_s: float,
+    dwell_s: float,
+    unasked: bool,
+    form: Form,
 ) -> None:
     """Send requests to CLUSTER again, once its steady state has held. Idempotent.
 
@@ -145,7 +152,7 @@ def restore(
         balancer.change(cluster, failover=mode)
     if found:
         write_as_found(found)
-    say(_line(require_member(balancer, cluster)))
+    _say(require_member(balancer, cluster), form)
 
 
 def _note(event: AuditEvent, at_entry: str) -> None:
@@ -180,6 +187,10 @@ def _require_steady(cluster: str, context: str, *, settle_s: float, dwell_s: flo
             f"cluster {cluster} stays drained, because its steady state is not confirmed: {asked.finding.summary}",
             f"run `chaosext check all --verbose --context {context}`; --unasked restores it without a check",
         )
+
+
+def _say(member: Member, form: Form) -> None:
+    say_answer(member.to_json(), [_line(member)], form)
 
 
 def _line(member: Member) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from chaosext.model.printable import say, say_json
+from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.model.printable import say_json
 
 INDEX = "JOB_COMPLETION_INDEX"
 """Kubernetes sets this variable in the Pods of an Indexed Job."""
@@ -33,9 +34,9 @@ INDEX = "JOB_COMPLETION_INDEX"
     "--kubeconfigs", type=click.Path(path_type=Path), help="A directory of kubeconfigs, by cluster."
 )
 @click.option("--summary", "summed", is_flag=True, help="Only summarize --results: one line per cluster.")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.fleet/v1.")
+@answers("chaosext.fleet/v1")
 def fleet(
-    path: Path, results: Path, index: int | None, kubeconfigs: Path | None, summed: bool, as_json: bool
+    path: Path, results: Path, index: int | None, kubeconfigs: Path | None, summed: bool, form: Form
 ) -> int:
     """Rehearse (or gate) one cluster of a fleet from a snapshot of it: read-only.
 
@@ -55,11 +56,11 @@ def fleet(
     else:
         member = member_at(known, _index() if index is None else index)
         lines = [ask(known, member, path.parent, results, kubeconfigs or Path(CLUSTERS_DIR))]
-    for line in lines:
-        if as_json:
+    if form is Form.JSON:  # a line each, so that the outputs of several Jobs can be joined
+        for line in lines:
             say_json(line.to_json(), indent=None)
-        else:
-            say(str(line))
+    else:
+        say_answer([line.to_json() for line in lines], map(str, lines), form)
     return worst(lines)
 
 

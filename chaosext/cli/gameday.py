@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.model.printable import say, say_answer
+from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.model.printable import say
 
 if TYPE_CHECKING:
     from chaosext.gameday.announcements import Subject
@@ -37,10 +38,8 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Only check what needs no run: cluster, permissions, experiment.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the outcome as JSON, schema chaosext.gameday/v1."
-)
-def gameday(path: Path, results: Path, check: bool, as_json: bool) -> int:
+@answers("chaosext.gameday/v1")
+def gameday(path: Path, results: Path, check: bool, form: Form) -> int:
     """Run the game day of a settings file: check, clean up after earlier runs, run, keep and send the outcome.
 
     In a Pod it uses its ServiceAccount, and pins the cluster by the settings' UID; elsewhere it uses your kubeconfig,
@@ -67,10 +66,11 @@ def gameday(path: Path, results: Path, check: bool, as_json: bool) -> int:
         day = _day(settings, path.parent, results.absolute(), told, in_pod=in_pod)
         if check:
             day.check()
-            say(f"{settings.namespace}/{settings.name}: ready to run")
+            ready = f"{settings.namespace}/{settings.name}"
+            say_answer({"gameday": ready, "ready": True}, [f"{ready}: ready to run"], form)
             return 0
         record = tell(day, day.play())
-    say_answer(record.to_json(), [record.headline], as_json=as_json)
+    say_answer(record.to_json(), [record.headline], form)
     for problem in record.problems:
         say(f"problem: {problem}", err=True)
     return record.exit_code

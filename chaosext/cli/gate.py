@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaosext.cli.answer import Form, answers, say_answer
 from chaosext.cli.rehearse import (
     Instant,
     apiserver_option,
     controller_manager_option,
     time_budget_option,
 )
-from chaosext.model.printable import say, say_answer, shown
+from chaosext.model.printable import say, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -67,7 +68,7 @@ WITHOUT_PATCHES = 0.7
 @controller_manager_option
 @apiserver_option
 @time_budget_option
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.gate/v1.")
+@answers("chaosext.gate/v1")
 def gate(
     plan: Path,
     context: str,
@@ -79,7 +80,7 @@ def gate(
     controller_manager_args: tuple[str, ...],
     apiserver_args: tuple[str, ...],
     time_budget_s: float,
-    as_json: bool,
+    form: Form,
 ) -> int:
     """Go/no-go check for a planned cutover, with reasons, and patches that would turn no-go into go. Touches nothing.
 
@@ -122,7 +123,7 @@ def gate(
         )
     for place in reports:
         _write(place, sheet)
-    _say(sheet, as_json=as_json)
+    _say(sheet, form)
     return sheet.decision.exit_code
 
 
@@ -275,7 +276,7 @@ def _page(suffix: str, sheet: Sheet) -> str:
     return shown(render_gate_page(sheet))
 
 
-def _say(sheet: Sheet, *, as_json: bool) -> None:
+def _say(sheet: Sheet, form: Form) -> None:
     from chaosext.report.render.gate_text import text_lines
 
-    say_answer(sheet.to_json(), text_lines(sheet), as_json=as_json)
+    say_answer(sheet.to_json(), text_lines(sheet), form)

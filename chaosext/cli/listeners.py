@@ -10,14 +10,15 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING
 
+from chaosext.cli.answer import say_data
 from chaosext.cli.output import Plain, hindsight_lines, result_lines
 from chaosext.model.bounded_json import JSON_BYTES, parse_json
 from chaosext.model.files import read_file
-from chaosext.model.printable import say_json
 from chaosext.model.verdict import Outcome
 from chaosext.report.render import traces
 
 if TYPE_CHECKING:
+    from chaosext.cli.answer import Form
     from chaosext.model.result import Briefing, RunResult
     from chaosext.model.timeline import Event
     from chaosext.rehearsal.simulate.prediction import Prediction
@@ -42,14 +43,14 @@ class Telling:
         out: IO[str],
         err: IO[str],
         *,
-        as_json: bool,
+        form: Form,
         plain: bool,
         verbose: bool = False,
         exporter: Exporter | None,
     ) -> None:
-        self._out = out if as_json else None
-        self._shown = _display(err if as_json else out, plain=plain or as_json, verbose=verbose)
-        self._exporter = exporter
+        self._out = out if form.is_data else None
+        self._shown = _display(err if form.is_data else out, plain=plain or form.is_data, verbose=verbose)
+        self._form, self._exporter = form, exporter
         self._traces = False
 
     def event(self, event: Event) -> None:
@@ -84,7 +85,7 @@ class Telling:
         best = ending.best()
         if self._out:
             printed = {**result.to_json(), "report": str(best or "") or None}
-            say_json(printed, to=self._out)
+            say_data(printed, self._form, to=self._out)
         self._shown.lines(result_lines(result, best or self._scene.run.directory.path))
         if result.verdict.outcome is not Outcome.INTERRUPTED:
             self._shown.lines(hindsight_lines(self._scene.run.directory.path))

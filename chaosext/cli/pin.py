@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.model.printable import say_answer
+from chaosext.cli.answer import Form, answers, say_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 @click.option(
     "--list", "as_list", is_flag=True, help="List the pins.  [default: what happens without options]"
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@answers()
 def pin(
     context: str | None,
     replace: bool,
     production: bool | None,
     remove: str | None,
     as_list: bool,
-    as_json: bool,
+    form: Form,
 ) -> int:
     """Pin a context to a cluster: its server, certificate authority, and kube-system's UID.
 
@@ -59,36 +59,36 @@ def pin(
         if given and not context:
             raise Refused(f"{name}: no context given", "add --context")
     if context:
-        _pin(context, replace=replace, production=production, as_json=as_json)
+        _pin(context, replace=replace, production=production, form=form)
     elif remove:
-        _remove(remove, as_json=as_json)
+        _remove(remove, form)
     else:
-        _list(as_json=as_json)
+        _list(form)
     return 0
 
 
-def _pin(context: str, *, replace: bool, production: bool | None, as_json: bool) -> None:
+def _pin(context: str, *, replace: bool, production: bool | None, form: Form) -> None:
     from chaosext.run.session.connection import pin_context
 
     pinned, is_new = pin_context(context, replace=replace, production=production)
     lines = ("pinned:" if is_new else "pinned already:", *_lines(pinned))
-    say_answer({"changed": is_new, **asdict(pinned)}, lines, as_json=as_json)
+    say_answer({"changed": is_new, **asdict(pinned)}, lines, form)
 
 
-def _remove(context: str, *, as_json: bool) -> None:
+def _remove(context: str, form: Form) -> None:
     from chaosext.safety.pins import remove_pin
 
     was_there = remove_pin(context)
     line = f"{context}: {'unpinned' if was_there else 'was not pinned'}"
-    say_answer({"changed": was_there, "context": context}, [line], as_json=as_json)
+    say_answer({"changed": was_there, "context": context}, [line], form)
 
 
-def _list(*, as_json: bool) -> None:
+def _list(form: Form) -> None:
     from chaosext.safety.pins import pins_path, read_pins
 
     pins = read_pins()
     lines = tuple(_listed(pins)) or (f"no context is pinned in {pins_path()}",)
-    say_answer({name: asdict(each) for name, each in sorted(pins.items())}, lines, as_json=as_json)
+    say_answer({name: asdict(each) for name, each in sorted(pins.items())}, lines, form)
 
 
 def _listed(pins: Mapping[str, Pin]) -> Iterator[str]:

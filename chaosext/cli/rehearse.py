@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaosext.model.printable import say, say_answer
+from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.model.printable import say
 from chaosext.rehearsal.predict.scenarios import ScenarioRunner
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
 )
 @time_budget_option
 @click.option("--verbose", "-v", is_flag=True, help="Print a line for each event and each node.")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.rehearsal/v1.")
+@answers("chaosext.rehearsal/v1")
 @click.option(
     "--fail-on",
     "fail_on",
@@ -229,7 +230,7 @@ def rehearse(
     advice: bool,
     time_budget_s: float,
     verbose: bool,
-    as_json: bool,
+    form: Form,
     fail_on: tuple[str, ...],
 ) -> int:
     """Predict the effects of a cut: which events, when, whether the cluster heals, which workloads are affected, and
@@ -300,9 +301,9 @@ def rehearse(
     )
     budget = TimeBudget.of(time_budget_s)
     if scenarios is not None:
-        return _exit_code(_rehearse_all(world, scenarios, wanted, samples, budget, as_json=as_json), fail_on)
+        return _exit_code(_rehearse_all(world, scenarios, wanted, samples, budget, form), fail_on)
     found = _predicted(world, wanted, samples, budget, advice=advice)
-    say_answer(found.to_json(), prediction_lines(found, whole=verbose), as_json=as_json)
+    say_answer(found.to_json(), prediction_lines(found, whole=verbose or form.is_wide), form)
     return _exit_code([found.verdict.value], fail_on)
 
 
@@ -328,8 +329,7 @@ def _rehearse_all(
     wanted: Scenario,
     samples: int | None,
     budget: TimeBudget,
-    *,
-    as_json: bool,
+    form: Form,
 ) -> Sequence[str]:
     """Simulate a file of scenarios and print the results; returns their verdicts."""
     from chaosext.cli.prediction_text import scenario_lines
@@ -339,7 +339,7 @@ def _rehearse_all(
     scenarios = scenarios_from(read_document(file, "--scenarios")[0], wanted)
     rows = list(play_all(world, scenarios, samples, budget))
     said = {"schema": SCHEMA, "assumptions": list(world.assumptions), "scenarios": rows}
-    say_answer(said, scenario_lines(rows), as_json=as_json)
+    say_answer(said, scenario_lines(rows), form)
     return [row["verdict"] for row in rows]
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from chaosext.model.printable import say, say_answer, say_json
+from chaosext.cli.answer import Form, answers, say_answer, say_data
+from chaosext.model.printable import say
 
 if TYPE_CHECKING:
     from chaosext.cli.listeners import Telling
@@ -34,7 +35,7 @@ context_option = click.option("--context", help="Refuse unless the experiment pi
     is_flag=True,
     help="Print the exact rules per node and the plan; touch nothing, run no activity, skip the gate.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
+@answers("chaosext.result/v1")
 @click.option(
     "--plain",
     is_flag=True,
@@ -59,7 +60,7 @@ def run(
     context: str | None,
     expect: str | None,
     dry_run: bool,
-    as_json: bool,
+    form: Form,
     plain: bool,
     verbose: bool,
     metrics: str | None,
@@ -96,19 +97,21 @@ def run(
         resolved = resolve(load_experiment(experiment), context=context, source=str(experiment))
         exporter = _exporter(metrics) if metrics is not None and not dry_run else None
     except Refused as error:
-        return _refused_at_once(error, expected, as_json)
+        return _refused_at_once(error, expected, form)
     if dry_run:
-        return _dry_run(resolved, as_json)
+        return _dry_run(resolved, form)
     with own_streams() as (out, err):
-        telling = Telling(out, err, as_json=as_json, plain=plain, verbose=verbose, exporter=exporter)
+        telling = Telling(
+            out, err, form=form, plain=plain, verbose=verbose or form.is_wide, exporter=exporter
+        )
         return _run(resolved, telling, expected, run_dir)
 
 
 @click.command()
 @experiment_argument
 @context_option
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
+@answers()
+def preflight(experiment: Path, context: str | None, form: Form) -> int:
     """Show what the cut in EXPERIMENT would lead to on this cluster: the prediction that the run itself would start
     with.
 
@@ -121,7 +124,7 @@ def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
     from chaosext.run.dry_run import dry_run
 
     known = dry_run(resolve(load_experiment(experiment), context=context, source=str(experiment))).briefing
-    say_answer(known.to_json(), briefing_lines(known), as_json=as_json)
+    say_answer(known.to_json(), briefing_lines(known), form)
     return 0
 
 
@@ -170,17 +173,17 @@ def _run(resolved: Resolved, telling: Telling, expected: Outcome | None, run_dir
     return ended(result)
 
 
-def _refused_at_once(error: Refused, expected: Outcome | None, as_json: bool) -> int:
+def _refused_at_once(error: Refused, expected: Outcome | None, form: Form) -> int:
     """Report a refusal before the run exists. Raises it as the command's error unless it was expected."""
     from chaosext.run.runner import refusal
 
     verdict = refusal(error)
-    if as_json:
+    if form.is_data:
         code = verdict.exit_code_for(expected)
-        say_json({**verdict.to_json(), "exit_code": code, "expected": expected})
+        say_data({**verdict.to_json(), "exit_code": code, "expected": expected}, form)
     if verdict.exit_code_for(expected):
         raise error
-    say(f"verdict: refused, as expected: {error}", err=as_json)
+    say(f"verdict: refused, as expected: {error}", err=form.is_data)
     return 0
 
 
@@ -197,10 +200,10 @@ def _refused(resolved: Resolved, context: RunContext, error: Refused, expected: 
     return write_result(context, result, journal)
 
 
-def _dry_run(resolved: Resolved, as_json: bool) -> int:
+def _dry_run(resolved: Resolved, form: Form) -> int:
     from chaosext.cli.output import briefing_lines, plan_lines
     from chaosext.run.dry_run import dry_run
 
     plan = dry_run(resolved)
-    say_answer(plan.to_json(), (*briefing_lines(plan.briefing), *plan_lines(plan)), as_json=as_json)
+    say_answer(plan.to_json(), (*briefing_lines(plan.briefing), *plan_lines(plan)), form)
     return 0

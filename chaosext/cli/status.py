@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaosext.cli.answer import Form, answers, say_answer
 from chaosext.model.errors import Refused
-from chaosext.model.printable import say_answer
 from chaosext.nodes.shell import DEFAULT, NAMESPACE, POD, NodeAccess
 from chaosext.nodes.transport import TRANSPORTS
 
@@ -61,14 +61,14 @@ def way_by(transport: str, contexts: tuple[str, ...], namespace: str) -> NodeAcc
 @context_option
 @transport_option
 @namespace_option
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.status/v1.")
+@answers("chaosext.status/v1")
 def status(
     nodes: tuple[str, ...],
     cluster: str | None,
     contexts: tuple[str, ...],
     transport: str,
     namespace: str,
-    as_json: bool,
+    form: Form,
 ) -> int:
     """List active cuts and leftovers: node, run, owner and expiry. Touches nothing.
 
@@ -99,7 +99,7 @@ def status(
 
     way = way_by(transport, contexts, namespace)
     overview = with_sentinels(look(nodes, cluster=cluster, way=way).overview, contexts)
-    say_answer(overview.to_json(), status_lines(overview), as_json=as_json)
+    say_answer(overview.to_json(), status_lines(overview), form)
     return overview.exit_code
 
 

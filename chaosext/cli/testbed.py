@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.model.printable import say, say_document, say_json, say_lines
+from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.model.printable import say_document
 
 if TYPE_CHECKING:
     from chaosext.testbed.config import Blueprint
@@ -20,7 +21,6 @@ STEADY_S = 60.0
 
 NAME = click.option("--name", default="chaosext", show_default=True, help="The testbed's name.")
 FORCE = click.option("--force", is_flag=True, help="Continue even if a run is using the testbed.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 
 UP_EXAMPLES = """\b
 Examples:
@@ -85,7 +85,7 @@ def testbed() -> None:
     help="Path of a kind configuration.  [default: the bundled one]",
 )
 @FORCE
-@JSON
+@answers()
 def up(
     name: str,
     images: str,
@@ -97,7 +97,7 @@ def up(
     workers: int | None,
     config: Path | None,
     force: bool,
-    as_json: bool,
+    form: Form,
 ) -> None:
     """Bring the testbed to its steady state. If an earlier `up` was interrupted, continue there.
 
@@ -123,7 +123,7 @@ def up(
     for each in filter(None, (blueprint, second)):
         _pin(each)
         _require_steady_state(each.context, progress)
-    _show(status, as_json=as_json)
+    _show(status, form)
 
 
 def _second(blueprint: Blueprint, clusters: int | None) -> Blueprint | None:
@@ -167,7 +167,8 @@ def _require_no_run(name: str, *, force: bool) -> None:
 @testbed.command()
 @NAME
 @FORCE
-def down(name: str, force: bool) -> None:
+@answers()
+def down(name: str, force: bool, form: Form) -> None:
     """Remove the testbed: nodes, leaf, kubeconfig context and pin, and the load balancer and second cluster if it has
     them. Images stay in the Docker Engine, and image bundles in the cache. Refused while a run uses the testbed.
     """
@@ -181,10 +182,11 @@ def down(name: str, force: bool) -> None:
     if pair.take_down(checked_name(name), progress):
         remove_pin(f"kind-{second_name(name)}")
     _forget_drains(name)
-    if lifecycle.down(name, progress):
+    removed = lifecycle.down(name, progress)
+    if removed:
         remove_pin(f"kind-{name}")
-    else:
-        say(f"There is no testbed named {name}.")
+    lines = [] if removed else [f"There is no testbed named {name}."]
+    say_answer({"testbed": name, "removed": removed}, lines, form)
 
 
 def _forget_drains(name: str) -> None:
@@ -199,8 +201,8 @@ def _forget_drains(name: str) -> None:
 
 @testbed.command()
 @NAME
-@JSON
-def status(name: str, as_json: bool) -> None:
+@answers()
+def status(name: str, form: Form) -> None:
     """Show nodes, BGP sessions, kube-dns, istiod, the shop, mitigations and timings; of both clusters, and the load
     balancer.
 
@@ -210,7 +212,7 @@ def status(name: str, as_json: bool) -> None:
     from chaosext.testbed.config import checked_name
 
     found = pair.status(checked_name(name)) if pair.has_second(name) else lifecycle.status(checked_name(name))
-    _show(found, as_json=as_json)
+    _show(found, form)
     if not found.steady:
         click.get_current_context().exit(NOT_STEADY)
 
@@ -257,17 +259,15 @@ def _require_steady_state(context: str, progress: Progress) -> None:
     renew(connect(settings), settings)
 
 
-def _show(status: BedStatus | PairStatus, *, as_json: bool) -> None:
+def _show(status: BedStatus | PairStatus, form: Form) -> None:
 
     from chaosext.testbed.pair import PairStatus
 
-    if as_json:
-        say_json(status.to_json())
-    elif isinstance(status, PairStatus):
-        parts = (_lines(status.first), _lines(status.second), _entry_lines(status.entry))
-        say_lines(line for part in parts for line in part)
+    if isinstance(status, PairStatus):
+        lines = [*_lines(status.first), *_lines(status.second), *_entry_lines(status.entry)]
     else:
-        say_lines(_lines(status))
+        lines = _lines(status)
+    say_answer(status.to_json(), lines, form)
 
 
 def _entry_lines(status: EntryStatus) -> list[str]:

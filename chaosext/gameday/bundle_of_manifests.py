@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chaosext.cluster.yaml_writer import as_yaml
 from chaosext.gameday import cluster_fleet as fleets
 from chaosext.gameday import manifests
 from chaosext.gameday.effective_experiment import agents_of, effective
-from chaosext.gameday.gameday_settings import as_yaml
 from chaosext.gameday.manifests import EXPERIMENT_FILE, SETTINGS_FILE
 from chaosext.model.errors import Refused
 from chaosext.nodes.image_names import runner_image

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from chaosext.cluster.yaml_writer import as_yaml
 from chaosext.gameday.gameday_settings import (
     DNS_LABEL,
     KEY,
     Name,
     Results,
     SettingsGroup,
-    as_yaml,
     is_schedule,
     is_zone,
     read_model,

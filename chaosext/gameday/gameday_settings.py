@@ -13,7 +13,6 @@ from chaosext.cluster.object_files import read_mapping
 from chaosext.experiment.invalid_settings import Model, in_file, validated
 from chaosext.experiment.operator_limits import LimitKeys
 from chaosext.gameday.cron import Cron
-from chaosext.model.printable import printable
 from chaosext.safety.limits import Hours, fits
 
 if TYPE_CHECKING:
@@ -205,29 +204,3 @@ def read_model(path: Path, model: type[Model], example: str) -> Model:
     """Read the file at `path` as a `model`; `example` is a file that documents the fields. Raises `Refused`."""
     value, _ = read_mapping(path, "settings", f"compare with {example}")
     return validated(value, model, in_file(path), example=f"compare with {example}")
-
-
-def as_yaml(*documents: Any) -> str:
-    """Return YAML with multi-line texts as blocks, so that a ConfigMap is readable.
-
-    Unprintable characters are escaped.
-    """
-    import yaml
-
-    class Dumper(yaml.SafeDumper):
-        pass
-
-    Dumper.add_representer(str, _text)
-
-    def dumped(*, allow_unicode: bool) -> str:
-        text: str = yaml.dump_all(
-            documents, Dumper=Dumper, sort_keys=False, allow_unicode=allow_unicode, width=10**6
-        )
-        return text
-
-    text = dumped(allow_unicode=True)
-    return text if printable(text) == text else dumped(allow_unicode=False)
-
-
-def _text(dumper: Any, text: str) -> Any:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)

@@ -24,7 +24,7 @@ SETTINGS_DIR, SETTINGS_FILE, EXPERIMENT_FILE = "/etc/chaosext/gameday", "setting
 RESULTS_DIR, TMP = "/var/lib/chaosext", "/tmp"  # noqa: S108 (the Pod's own)
 WEBHOOK_DIR, UPLOAD_DIR = "/etc/chaosext/webhook", "/etc/chaosext/upload"
 APPROVALS, APPROVALS_DIR = "chaosext-approvals", "/etc/chaosext/approvals"
-"""The ConfigMap that `chaosext approve --list -o yaml` prints."""
+"""The ConfigMap that `chaosext approve --list --config-map` prints."""
 
 GRACE_S = 60
 """After SIGTERM a run heals within 5 s; then it writes its report, and the results are sent."""

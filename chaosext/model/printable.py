@@ -73,14 +73,6 @@ def say_json(value: Any, *, indent: int | None = 2, to: IO[str] | None = None) -
     _put(f"{json_text(veiled_whole(value), indent=indent)}\n", err=False, to=to)
 
 
-def say_answer(value: Any, lines: Iterable[str], *, as_json: bool) -> None:
-    """Print a command's answer: `value` as JSON for machines, or `lines` for people."""
-    if as_json:
-        say_json(value)
-    else:
-        say_lines(lines)
-
-
 def _put(text: str, *, err: bool, to: IO[str] | None) -> None:
     stream = to or (sys.stderr if err else sys.stdout)
     encoding = getattr(stream, "encoding", None) or "utf-8"

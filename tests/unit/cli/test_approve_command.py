@@ -103,7 +103,7 @@ def test_a_runner_elsewhere_reads_what_the_config_map_holds(
     experiment: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     approved(capsys, str(experiment))
-    assert invoke(["approve", "--list", "--context", "kind-a", "-o", "yaml", "--namespace", "ns"]) == 0
+    assert invoke(["approve", "--list", "--context", "kind-a", "--config-map", "--namespace", "ns"]) == 0
     made = yaml.safe_load(capsys.readouterr().out)
     assert (made["kind"], made["metadata"]) == (
         "ConfigMap",
