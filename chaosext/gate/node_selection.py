@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from chaosext.cluster.objects import CONTROL_PLANE_LABELS, ZONE_LABEL
 from chaosext.model.errors import Refused, did_you_mean
 from chaosext.rehearsal.snapshot.cut_targets import every_node_controls, majority_lost, matching
+from chaosext.rehearsal.snapshot.failure_domains import rack_labels
 from chaosext.rehearsal.snapshot.reader import OLD_ZONE_LABELS
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot.world import Node, World
 
 ZONE_LABELS = (ZONE_LABEL, OLD_ZONE_LABELS[1])
-RACK = "rack"
 
 
 def nodes_of(world: World, selection: Selection) -> frozenset[str]:
@@ -111,7 +111,7 @@ def _rack_label(world: World, selection: Selection) -> str:
                 did_you_mean(selection.rack_label, keys),
             )
         return selection.rack_label
-    racks = sorted(key for key in keys if key.rpartition("/")[2] == RACK)
+    racks = rack_labels(world.nodes)
     if len(racks) == 1:
         return racks[0]
     said = f"{', '.join(racks)} are possible" if racks else "no node has a label named rack"
