@@ -138,11 +138,19 @@ def read_snapshot(
     Raises `Refused`, with the file and the fix, if a file has no Kubernetes objects or is damaged, or there
     are no nodes.
     """
-    listed = read_files(paths, reading)
+    arguments = (*controller_manager_args, *apiserver_args)
+    return world_of(read_files(paths, reading), arguments, where=", ".join(map(str, paths)))
+
+
+def world_of(listed: Listed, arguments: Sequence[str] = (), *, where: str = "the snapshot") -> World:
+    """Return the cluster of a snapshot's objects. Raises `Refused`, naming `where`, if a value is not valid.
+
+    `arguments` are flags (`--name=value`) in force.
+    """
     try:
-        return _World(listed).made([*controller_manager_args, *apiserver_args])
+        return _World(listed).made(arguments)
     except MALFORMED as error:
-        raise Refused(f"{', '.join(map(str, paths))}: invalid value ({error})", HOW_TO) from None
+        raise Refused(f"{where}: invalid value ({error})", HOW_TO) from None
 
 
 class _World:

@@ -1,0 +1,505 @@
+"""What became worse or better between two states of a cluster: routes, failure domains, the planned cut, and why.
+
+Both states are asked the same questions: which node reaches which Pods, what the planned cut leads to, and what it
+leads to if each failure domain loses the control plane for as long. An answer is a probability that something bad
+happens, and one that it is unknown. A difference counts if either grew or shrank by more than chance explains.
+What was known and is unknown now is worse.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.errors import Refused
+from chaosext.rehearsal.mitigate.mitigations import mitigated
+from chaosext.rehearsal.network.network_model import routes_of
+from chaosext.rehearsal.predict.cluster_changes import applied
+from chaosext.rehearsal.predict.predict import Rehearsal
+from chaosext.rehearsal.simulate.prediction import Dns, Forecast, said_share
+from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
+from chaosext.rehearsal.snapshot.failure_domains import failure_domains
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from chaosext.rehearsal.network.routes import Routes
+    from chaosext.rehearsal.predict.cluster_changes import Change, Read
+    from chaosext.rehearsal.predict.scenarios import Scenario
+    from chaosext.rehearsal.simulate.planned_cut import Plan
+    from chaosext.rehearsal.simulate.prediction import Prediction
+    from chaosext.rehearsal.simulate.time_budget import TimeBudget
+    from chaosext.rehearsal.snapshot.failure_domains import Domain
+    from chaosext.rehearsal.snapshot.snapshot_files import Listed
+    from chaosext.rehearsal.snapshot.world import World
+
+SCHEMA = "chaosext.changes/v1"
+
+DOMAIN_SAMPLES = 24
+"""Simulations of the loss of a failure domain: domains are many, so a rough probability of each must do."""
+
+EXACT, RANDOM = 0.05, 1.5
+"""Smallest difference of two shares that counts: of enumerated simulations, and of n random ones times √n."""
+
+LONG_S = 60.0
+"""An outage of DNS on the way counts if it is longer."""
+
+MOST_CLASSES = 300
+"""Nodes that differ in their routes: of more kinds than these, only the first are compared."""
+
+SEVERAL = 8
+"""From this many changes on, halves of them are tried before single ones."""
+
+ROUTES, PLANNED = "routes", "the planned cut"
+VERDICT = "verdict"
+
+
+class Direction(StrEnum):
+    """How a change of the cluster changed an answer."""
+
+    WORSE = "worse"
+    BETTER = "better"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """The probability that something bad happens, and that this is unknown. `noise`: what chance explains."""
+
+    bad: float
+    unknown: float
+    said: str
+    noise: float = EXACT
+
+
+NOTHING = Fact(bad=0.0, unknown=0.0, said="no")
+
+
+def direction(before: Fact, after: Fact) -> Direction | None:
+    """Return whether a fact became worse or better; None if the difference may be chance."""
+    noise = max(before.noise, after.noise)
+    grown = after.bad - before.bad, after.unknown - before.unknown
+    if max(grown) > noise:
+        return Direction.WORSE
+    return Direction.BETTER if min(grown) < -noise else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """An answer that became worse or better. `subject`: routes, the planned cut, or the domain that is lost.
+
+    `nodes`: those that are cut off, or whose Pods are reached or not. `by`: the objects that cause it, each of them
+    `alone`, or only together; empty if that was not found out.
+    """
+
+    subject: str
+    what: str
+    direction: Direction
+    before: str
+    after: str
+    nodes: frozenset[str] = frozenset()
+    by: tuple[str, ...] = ()
+    alone: bool = True
+
+    @property
+    def key(self) -> tuple[str, str, Direction]:
+        return self.subject, self.what, self.direction
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "subject": self.subject,
+            "what": self.what,
+            "direction": self.direction.value,
+            "before": self.before,
+            "after": self.after,
+            "nodes": sorted(self.nodes),
+            "by": list(self.by),
+            "alone": self.alone,
+        }
+
+
+# -- answers about one state -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What both states are asked. `wanted`: the planned cut; `samples` as in `Rehearsal.of`, None by size."""
+
+    wanted: Scenario
+    samples: int | None = None
+    budget: TimeBudget = UNBOUNDED
+    domains: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What a cut leads to. `facts`: name -> answer; what is missing does not happen."""
+
+    verdict: Forecast
+    headline: str
+    facts: Mapping[str, Fact]
+
+    def to_json(self) -> dict[str, Any]:
+        shares = {name: round(fact.bad, 3) for name, fact in sorted(self.facts.items()) if fact.bad > 0}
+        return {"verdict": self.verdict.value, "headline": self.headline, "probability": shares}
+
+
+class State:
+    """A state of the cluster, which answers each question once."""
+
+    def __init__(self, world: World, question: Question) -> None:
+        self.world, self._question = world, question
+        self._rehearsal = Rehearsal(world)
+        self._endings: dict[str, Ending | None] = {}
+
+    @cached_property
+    def names(self) -> Mapping[str, int]:
+        return {node.name: number for number, node in enumerate(self.world.nodes)}
+
+    @cached_property
+    def routes(self) -> Routes:
+        """The routes with the network whole."""
+        return routes_of(self.world, frozenset())
+
+    @cached_property
+    def domains(self) -> Mapping[str, Domain]:
+        """The failure domains by name."""
+        return {str(each): each for each in failure_domains(self.world)} if self._question.domains else {}
+
+    @cached_property
+    def plan(self) -> Plan:
+        return self._question.wanted.plan(self.world)
+
+    def ending(self, subject: str) -> Ending | None:
+        """Return what the planned cut, or the loss of a domain, leads to; None if the time budget ended first."""
+        if subject not in self._endings:
+            self._endings[subject] = None if self._question.budget.is_over else self._ending(subject)
+        return self._endings[subject]
+
+    def _ending(self, subject: str) -> Ending | None:
+        wanted, samples = self._question.wanted, self._question.samples
+        if subject == PLANNED:
+            return self._played(self.plan, samples)
+        domain = self.domains.get(subject)
+        if domain is None:
+            return None
+        lost = replace(wanted, cut_nodes=",".join(sorted(domain.nodes)))
+        return self._played(lost.plan(self.world), samples or DOMAIN_SAMPLES)
+
+    def _played(self, plan: Plan, samples: int | None) -> Ending | None:
+        wanted, budget = self._question.wanted, self._question.budget
+        world = mitigated(self.world, plan, wanted.mitigations)
+        rehearsal = self._rehearsal if world is self.world else Rehearsal(world)
+        found = rehearsal.of(plan, samples=samples, seed=wanted.seed, with_timeline=False, budget=budget)
+        return _ending_of(found) if found.simulations.is_whole else None
+
+
+def _ending_of(found: Prediction) -> Ending:
+    noise = max(EXACT, RANDOM / found.samples**0.5) if found.samples else EXACT
+    facts = {name: replace(fact, noise=noise) for name, fact in _facts(found)}
+    return Ending(verdict=found.verdict, headline=found.headline, facts=facts)
+
+
+_DOES = {Forecast.PASSED: "passes", Forecast.DEVIATED: "deviates", Forecast.UNKNOWN: "is unknown"}
+
+
+def _facts(found: Prediction) -> Iterator[tuple[str, Fact]]:
+    deviates, unknown = (
+        found.chances.get(verdict, 0.0) for verdict in (Forecast.DEVIATED, Forecast.UNKNOWN)
+    )
+    share = found.chances.get(found.verdict, 1.0)
+    in_some = "" if share > 1 - EXACT else f" in {said_share(share)}"
+    yield VERDICT, Fact(bad=deviates, unknown=unknown, said=f"{_DOES[found.verdict]}{in_some}")
+    yield "DNS fails in the cut", _of_state(found.dns.during_cut)
+    after = {each.dns_after_heal: each.probability for each in found.outcomes}
+    bad = after.get(Dns.DEAD, 0.0) + after.get(Dns.PARTIAL, 0.0)
+    yield "DNS fails after the heal", _chance(bad, after.get(Dns.UNKNOWN, 0.0))
+    for outage in found.outages:
+        within, unsure = outage.dead_within(LONG_S)
+        yield f"DNS is dead for over {LONG_S:g} s on the way", _chance(1.0 - within - unsure, unsure)
+        break
+    yield "routes end in the cut", _chance(found.routes_lost.probability, 0.0)
+    for name, unit in found.impact.units.items() if found.impact else ():
+        yield f"{name} loses its quorum", _chance(*unit.quorum_lost)
+        if unit.is_service:
+            yield f"{name} has no endpoint at the end", _chance(*unit.none_at_end)
+            yield f"{name} has no endpoint for a while", _chance(*unit.none)
+        elif unit.before:
+            down = None if unit.running is None else not unit.running.typical
+            yield f"{name} has no running Pod for a while", _chance(float(down is True), float(down is None))
+
+
+def _chance(bad: float, unknown: float) -> Fact:
+    bad, unknown = max(0.0, bad), max(0.0, unknown)
+    said = "unknown" if unknown > max(bad, EXACT) else "no" if bad < EXACT else "yes"
+    return Fact(bad=bad, unknown=unknown, said=f"in {said_share(bad)}" if EXACT <= bad < 1 - EXACT else said)
+
+
+def _of_state(state: Dns) -> Fact:
+    return _chance(float(state in (Dns.DEAD, Dns.PARTIAL)), float(state is Dns.UNKNOWN))
+
+
+# -- differences of two states -----------------------------------------------------------------------------------
+
+
+def differences(before: State, after: State, subjects: Iterable[str] | None = None) -> Iterator[Difference]:
+    """Yield what became worse or better, by default in all subjects that both states have."""
+    for subject in subjects_of(before, after) if subjects is None else subjects:
+        if subject == ROUTES:
+            yield from _of_routes(before, after)
+            continue
+        one, other = before.ending(subject), after.ending(subject)
+        if one is not None and other is not None:
+            yield from _of_endings(subject, one, other, _nodes(after, subject))
+
+
+def subjects_of(before: State, after: State) -> tuple[str, ...]:
+    """Return what can be compared: routes, the planned cut, and the failure domains of both states, groups first."""
+    both = [name for name in before.domains if name in after.domains]
+    return (ROUTES, PLANNED, *sorted(both, key=lambda name: len(after.domains[name].nodes) == 1))
+
+
+def _nodes(state: State, subject: str) -> frozenset[str]:
+    return state.plan.cut_nodes if subject == PLANNED else state.domains[subject].nodes
+
+
+def _of_endings(subject: str, one: Ending, other: Ending, nodes: frozenset[str]) -> Iterator[Difference]:
+    for name in dict.fromkeys((*one.facts, *other.facts)):
+        before, after = one.facts.get(name, NOTHING), other.facts.get(name, NOTHING)
+        way = direction(before, after)
+        if way:
+            yield Difference(
+                subject=subject, what=name, direction=way, before=before.said, after=after.said, nodes=nodes
+            )
+
+
+_REACHED = {True: "reached", False: "not reached", None: "unknown"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """How many pairs of different nodes there are, and of how many one reaches the other's Pods, or it is unknown."""
+
+    pairs: int = 0
+    reached: int = 0
+    unknown: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        return {"pairs": self.pairs, "reached": self.reached, "unknown": self.unknown}
+
+
+def reached(state: State) -> Reached:
+    """Count the pairs of nodes of one state."""
+    counts = {True: 0, False: 0, None: 0}
+    for clients, hosts, answers in _pairs([state], list(state.names)):
+        counts[answers[0]] += _size(clients, hosts)
+    return Reached(pairs=sum(counts.values()), reached=counts[True], unknown=counts[None])
+
+
+def _pairs(
+    states: Sequence[State], names: Sequence[str]
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], tuple[bool | None, ...]]]:
+    """Yield each pair of classes of nodes that are alike in all states, with whether one reaches the other's Pods."""
+    classes: dict[tuple[object, ...], list[str]] = defaultdict(list)
+    for name in names:
+        classes[tuple(state.routes.kind(state.names[name]) for state in states)].append(name)
+    some = [tuple(each) for each in classes.values()][:MOST_CLASSES]
+    for clients in some:
+        for hosts in some:
+            if _size(clients, hosts):
+                one, other = clients[0], hosts[-1]
+                answers = tuple(state.routes.reaches(state.names[one], state.names[other]) for state in states)
+                yield clients, hosts, answers
+
+
+def _size(clients: Sequence[str], hosts: Sequence[str]) -> int:
+    """Return the number of pairs of different nodes; two classes are equal or have no node in common."""
+    return len(clients) * (len(hosts) - (clients == hosts))
+
+
+def _of_routes(before: State, after: State) -> Iterator[Difference]:
+    """Yield the pairs of nodes of which one reaches the other's Pods in one state only, as few groups of them."""
+    both = [name for name in before.names if name in after.names]
+    clients_of: dict[tuple[bool | None, bool | None, tuple[str, ...]], set[str]] = defaultdict(set)
+    for clients, hosts, (one, other) in _pairs([before, after], both):
+        if one is not other:
+            clients_of[one, other, hosts].update(clients)
+    groups: dict[tuple[bool | None, bool | None, frozenset[str]], set[str]] = defaultdict(set)
+    for (one, other, hosts), found in clients_of.items():
+        groups[one, other, frozenset(found) | frozenset(hosts)].update(hosts)
+    for (one, other, clients_and_hosts), found in groups.items():
+        way = direction(_of_answer(one), _of_answer(other))
+        if way:
+            yield Difference(
+                subject=ROUTES,
+                what=_whom(clients_and_hosts, frozenset(found), frozenset(both)),
+                direction=way,
+                before=_REACHED[one],
+                after=_REACHED[other],
+                nodes=frozenset(found),
+            )
+
+
+def _of_answer(reaches: bool | None) -> Fact:
+    return Fact(bad=float(reaches is False), unknown=float(reaches is None), said=_REACHED[reaches])
+
+
+def _whom(clients: frozenset[str], hosts: frozenset[str], every: frozenset[str]) -> str:
+    """Name the two ends."""
+    if hosts == every:
+        return "Pods on every other node, from every node"
+    ends = "every other node" if clients == every else _few(clients)
+    return f"Pods on {_few(hosts)}, from {ends}"
+
+
+def _few(nodes: Iterable[str], most: int = 3) -> str:
+    names = sorted(nodes)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+# -- causes ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consequences:
+    """What became worse or better, the worst first. `changes`: how many there are that matter to a prediction.
+
+    `left_out`: what was not compared, in words. `new` and `gone`: failure domains of one state only.
+    """
+
+    changes: tuple[Change, ...]
+    differences: tuple[Difference, ...]
+    planned: tuple[Ending | None, Ending | None]
+    routes: tuple[Reached, Reached]
+    compared: int = 0
+    left_out: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    plan: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, way: Direction) -> tuple[Difference, ...]:
+        return tuple(each for each in self.differences if each.direction is way)
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether anything became worse, or was not compared, so that it may have."""
+        return bool(self.of(Direction.WORSE)) or bool(self.left_out)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form in docs/schemas/changes.schema.json."""
+        ends = [ending.to_json() if ending else None for ending in self.planned]
+        return {
+            "schema": SCHEMA,
+            "worse": len(self.of(Direction.WORSE)),
+            "better": len(self.of(Direction.BETTER)),
+            "differences": [each.to_json() for each in self.differences],
+            "changes": [{"object": each.subject, "what": each.said} for each in self.changes],
+            "routes": {"before": self.routes[0].to_json(), "after": self.routes[1].to_json()},
+            "planned_cut": {**self.plan, "before": ends[0], "after": ends[1]},
+            "domains": {"compared": self.compared, "new": list(self.new), "gone": list(self.gone)},
+            "left_out": list(self.left_out),
+        }
+
+
+def consequences(
+    listed: Listed, other: Listed, changes: Sequence[Change], read: Read, question: Question
+) -> Consequences:
+    """Compare two states of a cluster, of which the second is the first with all `changes`."""
+    before, after = State(read(listed), question), State(read(other), question)
+    subjects = subjects_of(before, after)
+    found = list(differences(before, after)) if changes else []
+    if changes:
+        found = list(_caused(found, before, _States(listed, changes, read, question)))
+    undone = [each for each in subjects if each != ROUTES and changes and _is_undone(each, before, after)]
+    plan = {"nodes": sorted(after.plan.cut_nodes), "cut_for_s": after.plan.cut_for_s}
+    return Consequences(
+        changes=tuple(changes),
+        differences=tuple(sorted(found, key=_rank)),
+        planned=(before.ending(PLANNED), after.ending(PLANNED)),
+        routes=(reached(before), reached(after)),
+        compared=len(subjects) - 2,
+        left_out=tuple(f"{each}: the time budget ended" for each in undone),
+        new=tuple(each for each in after.domains if each not in before.domains),
+        gone=tuple(each for each in before.domains if each not in after.domains),
+        plan=plan,
+    )
+
+
+def _is_undone(subject: str, before: State, after: State) -> bool:
+    return before.ending(subject) is None or after.ending(subject) is None
+
+
+def _rank(each: Difference) -> tuple[bool, int, str, bool, str]:
+    """Sort by direction, then routes, planned cut, groups of nodes, nodes; the verdict first."""
+    places = {ROUTES: 0, PLANNED: 1}
+    place = places.get(each.subject, 2 if len(each.nodes) > 1 else 3)
+    return each.direction is Direction.BETTER, place, each.subject, each.what != VERDICT, each.what
+
+
+class _States:
+    """The states with some of the changes, each read and asked once."""
+
+    def __init__(
+        self, listed: Listed, changes: Sequence[Change], read: Read, question: Question
+    ) -> None:
+        self.changes, self.question = changes, question
+        self._listed, self._read = listed, read
+        self._known: dict[frozenset[int], State | None] = {}
+
+    def with_only(self, chosen: Iterable[int]) -> State | None:
+        """Return the state with these changes; None if they do not fit without the others."""
+        key = frozenset(chosen)
+        if key not in self._known:
+            try:
+                some = [each for number, each in enumerate(self.changes) if number in key]
+                self._known[key] = State(self._read(applied(self._listed, some)), self.question)
+            except Refused:
+                self._known[key] = None
+        return self._known[key]
+
+
+def _caused(found: Sequence[Difference], before: State, states: _States) -> Iterator[Difference]:
+    """Yield each difference with the changes that cause it: alone, or together if each of them is needed."""
+    for each in found:
+        causes, alone = _causes(each, before, states)
+        by = tuple(str(states.changes[number]) for number in causes)
+        yield replace(each, by=by, alone=alone)
+
+
+def _causes(each: Difference, before: State, states: _States) -> tuple[tuple[int, ...], bool]:
+    """Return the numbers of the changes that cause a difference, and whether one of them is enough."""
+    count = len(states.changes)
+    if count == 1:
+        return (0,), True
+
+    def appears(chosen: Iterable[int]) -> bool:
+        after = states.with_only(chosen)
+        if after is None:
+            return False
+        try:
+            return any(other.key == each.key for other in differences(before, after, [each.subject]))
+        except (Refused, KeyError):  # the plan or the domain does not exist in this state
+            return False
+
+    some = _narrowed(tuple(range(count)), appears)
+    if states.question.budget.is_over:
+        return (), False
+    if alone := tuple(number for number in some if appears([number])):
+        return alone, True
+    needed = tuple(number for number in some if not appears(set(some) - {number}))
+    return needed, False
+
+
+def _narrowed(
+    numbers: tuple[int, ...], appears: Callable[[Iterable[int]], bool]
+) -> tuple[int, ...]:
+    """Return fewer changes that cause a difference, by halves, as long as one of the halves does."""
+    while len(numbers) > SEVERAL:
+        middle = len(numbers) // 2
+        half = next((part for part in (numbers[:middle], numbers[middle:]) if appears(part)), None)
+        if half is None:
+            break
+        numbers = half
+    return numbers
