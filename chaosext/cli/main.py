@@ -25,6 +25,10 @@ COMMANDS = {
         "chaosext.cli.rehearse:rehearse",
         "Predict the effects of a cut from a snapshot; touch nothing.",
     ),
+    "compare": (
+        "chaosext.cli.compare:compare",
+        "List what became worse or better between two snapshots, or compare two runs.",
+    ),
     "snapshot": (
         "chaosext.cli.snapshot:snapshot",
         "Save the objects of a cluster that a rehearsal needs; touch nothing.",

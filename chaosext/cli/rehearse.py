@@ -43,8 +43,8 @@ WITHOUT_ADVICE = 0.7
 CUT_FOR_S = 480.0
 """Duration of the cut by default, seconds."""
 
-FAILS_WITH = {"deviated": 10, "unknown": 30}
-"""--fail-on -> exit code."""
+FAILS_WITH = {"deviated": 10, "unknown": 30, "worse": 10}
+"""--fail-on -> exit code; the first that applies."""
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -186,6 +186,14 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     help="Simulate with this mitigation in place (repeatable).",
 )
 @click.option(
+    "--change",
+    "changes",
+    metavar="CHANGE",
+    multiple=True,
+    help="Predict what a change makes worse or better: a file of patches or manifests, - for stdin, "
+    "or e.g. 'drain: worker-1' (repeatable).",
+)
+@click.option(
     "--scenarios",
     type=click.Path(path_type=Path),
     help="Simulate the scenarios in FILE (JSON or YAML), with one line of result each.",
@@ -209,7 +217,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     "fail_on",
     type=click.Choice(list(FAILS_WITH)),
     multiple=True,
-    help="End with 10 for deviated, 30 for unknown (repeatable).",
+    help="End with 10 for deviated, 30 for unknown, 10 for worse with --change (repeatable).",
 )
 def rehearse(
     snapshots: tuple[Path, ...],
@@ -224,6 +232,7 @@ def rehearse(
     fabric_hears: str,
     hold_s: float | None,
     mitigations: tuple[str, ...],
+    changes: tuple[str, ...],
     scenarios: Path | None,
     samples: int | None,
     seed: int,
@@ -256,6 +265,8 @@ def rehearse(
       chaosext rehearse --snapshot cluster.json --json --fail-on deviated   for a pipeline
       chaosext rehearse --snapshot cluster.json --flap on=15s,off=10s,times=7
       chaosext rehearse --snapshot cluster.json --scenarios scenarios.yaml
+      chaosext rehearse --snapshot cluster.json --change 'Node/worker-1: {metadata: {labels: {rack: null}}}'
+      chaosext rehearse --snapshot cluster.json --change new-bgppeer.yaml --change 'drain: rack=a' --fail-on worse
 
     \b
     FILE of --scenarios is a list: {name: b-lost, cut_nodes: zone=b, cut_for: 8m, with: [dns-affinity]},
@@ -265,13 +276,16 @@ def rehearse(
     \b
     Exit code:
       0   predicted
-      10  --fail-on deviated, and it is predicted to deviate (with --scenarios: any of them)
+      10  --fail-on deviated, and it is predicted to deviate (with --scenarios: any of them; with --change: then);
+          --fail-on worse, and a --change makes anything worse
       20  refused: the snapshot or an option is not valid; the message names it
       30  --fail-on unknown, and the outcome is unknown
     """
+    from chaosext.cli.compare import Input, Reader, rehearse_changes
     from chaosext.cli.prediction_text import prediction_lines
     from chaosext.model.errors import Refused
     from chaosext.rehearsal.network.declared_network import SaidNetwork, declared
+    from chaosext.rehearsal.predict.consequences import Question
     from chaosext.rehearsal.predict.scenarios import Scenario
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.reader import read_snapshot
@@ -280,15 +294,7 @@ def rehearse(
     reading = Reading()
     if flapping and cut_for is not None:
         raise Refused("--flap and --cut-for are both set", "remove one of them")
-    world = read_snapshot(
-        snapshots,
-        controller_manager_args=controller_manager_args,
-        apiserver_args=apiserver_args,
-        reading=reading,
-    )
-    if not reading.is_one_file:
-        say(str(reading), err=True)
-    world = declared(world, SaidNetwork(fabric_hears=fabric_hears, hold_s=hold_s), "--fabric-hears")
+    said = SaidNetwork(fabric_hears=fabric_hears, hold_s=hold_s)
     wanted = Scenario(
         cut_nodes=cut_nodes,
         cut_for_s=CUT_FOR_S if cut_for is None else cut_for,
@@ -300,6 +306,23 @@ def rehearse(
         seed=seed,
     )
     budget = TimeBudget.of(time_budget_s)
+    if changes or "worse" in fail_on:
+        verdicts = rehearse_changes(
+            Input(snapshots=snapshots, changes=changes, scenarios=scenarios),
+            Reader(arguments=(*controller_manager_args, *apiserver_args), network=said),
+            Question(wanted=wanted, samples=samples, budget=budget),
+            as_json=as_json,
+        )
+        return _exit_code(verdicts, fail_on)
+    world = read_snapshot(
+        snapshots,
+        controller_manager_args=controller_manager_args,
+        apiserver_args=apiserver_args,
+        reading=reading,
+    )
+    if not reading.is_one_file:
+        say(str(reading), err=True)
+    world = declared(world, said, "--fabric-hears")
     if scenarios is not None:
         return _exit_code(_rehearse_all(world, scenarios, wanted, samples, budget, form), fail_on)
     found = _predicted(world, wanted, samples, budget, advice=advice)

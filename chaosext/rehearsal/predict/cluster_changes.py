@@ -5,10 +5,7 @@ Each change can be made alone or left out, so that it is known which of several 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from chaosext.rehearsal.simulate.samples import Sampled
 from chaosext.rehearsal.simulate.scheduler import Placement
@@ -16,12 +13,12 @@ from chaosext.rehearsal.simulate.scheduler_cache import Board
 from chaosext.rehearsal.snapshot.cut_targets import selected
 from chaosext.rehearsal.snapshot.object_changes import (
     SOURCE,
+    Change,
     Drain,
     Objects,
     merged,
     said_of,
     subject_of,
-    with_objects,
 )
 
 if TYPE_CHECKING:
@@ -34,20 +31,8 @@ if TYPE_CHECKING:
     Read = Callable[[Listed], World]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A change that may be the cause of a difference. `said`: what it does, in a few words."""
-
-    subject: str
-    said: str
-    apply: Callable[[Listed], Listed]
-
-    def __str__(self) -> str:
-        return f"{self.subject} ({self.said})" if self.said else self.subject
-
-
 def changes_of(listed: Listed, wanted: Sequence[Patch | Drain], read: Read) -> tuple[Change, ...]:
-    """Return the changes, of which each fits a snapshot with those before it. Raises `Refused` for one that does not."""
+    """Return the changes. Raises `Refused` for one that does not fit the snapshot with those before it."""
     found = []
     for each in wanted:
         change = _change(listed, each, read)
@@ -123,20 +108,3 @@ def _homes(world: World, homeless: set[tuple[str, str]]) -> Mapping[tuple[str, s
 def _is_open(_: int) -> bool:
     """No node is tainted meanwhile."""
     return False
-
-
-def changed_objects(
-    listed: Listed, other: Listed, changed: Mapping[str, Mapping[Key, tuple[str, bytes | memoryview | None]]]
-) -> tuple[Change, ...]:
-    """Return a change for each group of objects that differ between two snapshots: name -> key -> (words, object)."""
-    found = []
-    for subject, objects in changed.items():
-        said = {words for words, _ in objects.values()}
-        raws = {key: raw for key, (_, raw) in objects.items()}
-
-        def apply(before: Listed, raws: Mapping[Key, bytes | memoryview | None] = raws) -> Listed:
-            return with_objects(before, raws)
-
-        words = min(said) if len(said) == 1 else f"{len(objects)} objects changed"
-        found.append(Change(subject=subject, said=words, apply=apply))
-    return tuple(found)

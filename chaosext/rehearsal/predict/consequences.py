@@ -20,19 +20,22 @@ from chaosext.rehearsal.network.network_model import routes_of
 from chaosext.rehearsal.predict.cluster_changes import applied
 from chaosext.rehearsal.predict.predict import Rehearsal
 from chaosext.rehearsal.simulate.prediction import Dns, Forecast, said_share
+from chaosext.rehearsal.simulate.roster import named
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 from chaosext.rehearsal.snapshot.failure_domains import failure_domains
+from chaosext.rehearsal.snapshot.node_patterns import behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from chaosext.rehearsal.network.routes import Routes
-    from chaosext.rehearsal.predict.cluster_changes import Change, Read
+    from chaosext.rehearsal.predict.cluster_changes import Read
     from chaosext.rehearsal.predict.scenarios import Scenario
     from chaosext.rehearsal.simulate.planned_cut import Plan
     from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.failure_domains import Domain
+    from chaosext.rehearsal.snapshot.object_changes import Change
     from chaosext.rehearsal.snapshot.snapshot_files import Listed
     from chaosext.rehearsal.snapshot.world import World
 
@@ -178,6 +181,10 @@ class State:
             self._endings[subject] = None if self._question.budget.is_over else self._ending(subject)
         return self._endings[subject]
 
+    def learn(self, subject: str, ending: Ending | None) -> None:
+        """Take an answer that was computed elsewhere."""
+        self._endings[subject] = ending
+
     def _ending(self, subject: str) -> Ending | None:
         wanted, samples = self._question.wanted, self._question.samples
         if subject == PLANNED:
@@ -193,26 +200,30 @@ class State:
         world = mitigated(self.world, plan, wanted.mitigations)
         rehearsal = self._rehearsal if world is self.world else Rehearsal(world)
         found = rehearsal.of(plan, samples=samples, seed=wanted.seed, with_timeline=False, budget=budget)
-        return _ending_of(found) if found.simulations.is_whole else None
+        return _ending_of(found, self._dns) if found.simulations.is_whole else None
+
+    @cached_property
+    def _dns(self) -> frozenset[str]:
+        """The workloads behind the cluster's DNS, which lookups judge."""
+        pods = behind(self.world.dns, self.world.pods)
+        return frozenset(named(self.world, pod.namespace, pod.owner or pod.subject) for pod in pods)
 
 
-def _ending_of(found: Prediction) -> Ending:
+def _ending_of(found: Prediction, dns: frozenset[str]) -> Ending:
     noise = max(EXACT, RANDOM / found.samples**0.5) if found.samples else EXACT
-    facts = {name: replace(fact, noise=noise) for name, fact in _facts(found)}
+    facts = {name: replace(fact, noise=noise) for name, fact in _facts(found, dns)}
     return Ending(verdict=found.verdict, headline=found.headline, facts=facts)
 
 
 _DOES = {Forecast.PASSED: "passes", Forecast.DEVIATED: "deviates", Forecast.UNKNOWN: "is unknown"}
 
 
-def _facts(found: Prediction) -> Iterator[tuple[str, Fact]]:
-    deviates, unknown = (
-        found.chances.get(verdict, 0.0) for verdict in (Forecast.DEVIATED, Forecast.UNKNOWN)
-    )
+def _facts(found: Prediction, dns: frozenset[str]) -> Iterator[tuple[str, Fact]]:
+    deviates, unknown = (found.chances.get(verdict, 0.0) for verdict in (Forecast.DEVIATED, Forecast.UNKNOWN))
     share = found.chances.get(found.verdict, 1.0)
     in_some = "" if share > 1 - EXACT else f" in {said_share(share)}"
     yield VERDICT, Fact(bad=deviates, unknown=unknown, said=f"{_DOES[found.verdict]}{in_some}")
-    yield "DNS fails in the cut", _of_state(found.dns.during_cut)
+    yield "DNS fails during it", _of_state(found.dns.during_cut)
     after = {each.dns_after_heal: each.probability for each in found.outcomes}
     bad = after.get(Dns.DEAD, 0.0) + after.get(Dns.PARTIAL, 0.0)
     yield "DNS fails after the heal", _chance(bad, after.get(Dns.UNKNOWN, 0.0))
@@ -220,13 +231,13 @@ def _facts(found: Prediction) -> Iterator[tuple[str, Fact]]:
         within, unsure = outage.dead_within(LONG_S)
         yield f"DNS is dead for over {LONG_S:g} s on the way", _chance(1.0 - within - unsure, unsure)
         break
-    yield "routes end in the cut", _chance(found.routes_lost.probability, 0.0)
+    yield "Pod routes beside it end", _chance(found.routes_lost.probability, 0.0)
     for name, unit in found.impact.units.items() if found.impact else ():
         yield f"{name} loses its quorum", _chance(*unit.quorum_lost)
         if unit.is_service:
             yield f"{name} has no endpoint at the end", _chance(*unit.none_at_end)
             yield f"{name} has no endpoint for a while", _chance(*unit.none)
-        elif unit.before:
+        elif unit.before and name not in dns:
             down = None if unit.running is None else not unit.running.typical
             yield f"{name} has no running Pod for a while", _chance(float(down is True), float(down is None))
 
@@ -266,10 +277,12 @@ def _nodes(state: State, subject: str) -> frozenset[str]:
 
 
 def _of_endings(subject: str, one: Ending, other: Ending, nodes: frozenset[str]) -> Iterator[Difference]:
+    """Yield the facts that became worse or better; where the verdict did, only those that did so, too."""
+    overall = direction(one.facts[VERDICT], other.facts[VERDICT])
     for name in dict.fromkeys((*one.facts, *other.facts)):
         before, after = one.facts.get(name, NOTHING), other.facts.get(name, NOTHING)
         way = direction(before, after)
-        if way:
+        if way and overall in (way, None):
             yield Difference(
                 subject=subject, what=name, direction=way, before=before.said, after=after.said, nodes=nodes
             )
@@ -310,7 +323,9 @@ def _pairs(
         for hosts in some:
             if _size(clients, hosts):
                 one, other = clients[0], hosts[-1]
-                answers = tuple(state.routes.reaches(state.names[one], state.names[other]) for state in states)
+                answers = tuple(
+                    state.routes.reaches(state.names[one], state.names[other]) for state in states
+                )
                 yield clients, hosts, answers
 
 
@@ -366,7 +381,8 @@ def _few(nodes: Iterable[str], most: int = 3) -> str:
 class Consequences:
     """What became worse or better, the worst first. `changes`: how many there are that matter to a prediction.
 
-    `left_out`: what was not compared, in words. `new` and `gone`: failure domains of one state only.
+    `left_out`: what was not compared, in words. `unknown`: what is unknown in both states. `new` and `gone`:
+    failure domains of one state only.
     """
 
     changes: tuple[Change, ...]
@@ -375,6 +391,7 @@ class Consequences:
     routes: tuple[Reached, Reached]
     compared: int = 0
     left_out: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
     new: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     plan: Mapping[str, Any] = field(default_factory=dict)
@@ -400,19 +417,35 @@ class Consequences:
             "planned_cut": {**self.plan, "before": ends[0], "after": ends[1]},
             "domains": {"compared": self.compared, "new": list(self.new), "gone": list(self.gone)},
             "left_out": list(self.left_out),
+            "unknown_in_both": list(self.unknown),
         }
 
 
 def consequences(
-    listed: Listed, other: Listed, changes: Sequence[Change], read: Read, question: Question
+    listed: Listed,
+    other: Listed,
+    changes: Sequence[Change],
+    read: Read,
+    question: Question,
+    *,
+    is_derived: bool = False,
+    prepare: Callable[[Sequence[State], Sequence[str]], None] | None = None,
 ) -> Consequences:
-    """Compare two states of a cluster, of which the second is the first with all `changes`."""
-    before, after = State(read(listed), question), State(read(other), question)
+    """Compare two states of a cluster, of which the second is the first with all `changes`.
+
+    `is_derived`: it was made from the first, so that no object is missing if none is missing there. `prepare` may
+    find the endings of many subjects out, in several processes.
+    """
+    before = State(read(listed), question)
+    read_other = _complete(read) if is_derived and before.routes.proof.holds else read
+    after = State(read_other(other), question) if changes else before
     subjects = subjects_of(before, after)
+    if changes and prepare:
+        prepare([before, after], subjects[1:])
     found = list(differences(before, after)) if changes else []
     if changes:
-        found = list(_caused(found, before, _States(listed, changes, read, question)))
-    undone = [each for each in subjects if each != ROUTES and changes and _is_undone(each, before, after)]
+        found = list(_caused(found, before, _States(listed, changes, read_other, question)))
+    undone = [each for each in subjects if changes and each != ROUTES and _is_undone(each, before, after)]
     plan = {"nodes": sorted(after.plan.cut_nodes), "cut_for_s": after.plan.cut_for_s}
     return Consequences(
         changes=tuple(changes),
@@ -421,10 +454,26 @@ def consequences(
         routes=(reached(before), reached(after)),
         compared=len(subjects) - 2,
         left_out=tuple(f"{each}: the time budget ended" for each in undone),
+        unknown=tuple(each for each in subjects if _is_unknown(each, before) and _is_unknown(each, after)),
         new=tuple(each for each in after.domains if each not in before.domains),
         gone=tuple(each for each in before.domains if each not in after.domains),
         plan=plan,
     )
+
+
+def _complete(read: Read) -> Read:
+    def complete(listed: Listed) -> World:
+        world = read(listed)
+        return replace(world, network=replace(world.network, is_complete=True))
+
+    return complete
+
+
+def _is_unknown(subject: str, state: State) -> bool:
+    if subject == ROUTES:
+        return not state.routes.proof.holds
+    ending = state.ending(subject)
+    return ending is not None and ending.verdict is Forecast.UNKNOWN
 
 
 def _is_undone(subject: str, before: State, after: State) -> bool:
@@ -441,9 +490,7 @@ def _rank(each: Difference) -> tuple[bool, int, str, bool, str]:
 class _States:
     """The states with some of the changes, each read and asked once."""
 
-    def __init__(
-        self, listed: Listed, changes: Sequence[Change], read: Read, question: Question
-    ) -> None:
+    def __init__(self, listed: Listed, changes: Sequence[Change], read: Read, question: Question) -> None:
         self.changes, self.question = changes, question
         self._listed, self._read = listed, read
         self._known: dict[frozenset[int], State | None] = {}
@@ -492,9 +539,7 @@ def _causes(each: Difference, before: State, states: _States) -> tuple[tuple[int
     return needed, False
 
 
-def _narrowed(
-    numbers: tuple[int, ...], appears: Callable[[Iterable[int]], bool]
-) -> tuple[int, ...]:
+def _narrowed(numbers: tuple[int, ...], appears: Callable[[Iterable[int]], bool]) -> tuple[int, ...]:
     """Return fewer changes that cause a difference, by halves, as long as one of the halves does."""
     while len(numbers) > SEVERAL:
         middle = len(numbers) // 2

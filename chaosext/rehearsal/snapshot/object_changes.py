@@ -21,7 +21,7 @@ from chaosext.rehearsal.snapshot import documents as doc
 from chaosext.rehearsal.snapshot.snapshot_files import group_of, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from chaosext.rehearsal.snapshot.snapshot_files import Listed
 
@@ -82,6 +82,18 @@ class Drain:
         return f"drain of {self.nodes}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change that may be the cause of a difference. `said`: what it does, in a few words."""
+
+    subject: str
+    said: str
+    apply: Callable[[Listed], Listed]
+
+    def __str__(self) -> str:
+        return f"{self.subject} ({self.said})" if self.said else self.subject
+
+
 def subject_of(key: Key) -> str:
     """Return the name of an object, as "Node/worker-1" or "Pod/shop/cart-0"."""
     return "/".join(part for part in key if part)
@@ -112,7 +124,9 @@ def _of_manifest(found: Body, where: str) -> Patch:
     namespace = str(meta.get("namespace") or "") if isinstance(meta, dict) else ""
     is_removed = found.get(DIRECTIVE) == "delete"
     body = None if is_removed else found
-    return Patch(kind=kind_of(kind, version), namespace=namespace, name=name, body=body, may_add=bool(version))
+    return Patch(
+        kind=kind_of(kind, version), namespace=namespace, name=name, body=body, may_add=bool(version)
+    )
 
 
 def _by_name(name: str, body: Any, where: str) -> Patch | Drain:
@@ -288,6 +302,8 @@ class Objects:
         after["metadata"] = {**(after.get("metadata") or {}), "name": key[2]}
         self.put(key, after if before is not None else {"kind": patch.kind, **after})
         kind = key[0]
+        if kind == "Node" and before is None:
+            self._equip(key[2])
         if kind in WITH_TEMPLATE:
             self._roll_out(key, patch.body, after)
         if kind in SCALED:
@@ -318,7 +334,7 @@ class Objects:
 
     def _remove(self, key: Key) -> None:
         if key[0] == "Node":
-            self.evict(key[2])
+            self.evict(key[2], is_gone=True)
             self.put(("CalicoNode", "", key[2]), None)
         for pod in self._pods_of(key) if key[0] in WITH_TEMPLATE else ():
             self.put(pod, None)
@@ -326,15 +342,32 @@ class Objects:
 
     # -- Pods --
 
-    def evict(self, node: str) -> None:
-        """Remove a node's Pods; those that a controller makes anew elsewhere lose their node instead."""
+    def evict(self, node: str, *, is_gone: bool = False) -> None:
+        """Remove a node's Pods; those that a controller makes anew elsewhere lose their node instead.
+
+        A DaemonSet's Pods stay until the node is gone.
+        """
         for key, pod in self._pods():
             if pod.spec.nodeName == node and pod.status.phase not in ("Succeeded", "Failed"):
                 owner = pod.metadata.owner.partition("/")[0]
                 body = self.get(key)
                 is_moved = body is not None and owner in NO_NODE_OF_ITS_OWN
-                if owner != "DaemonSet" or self.get(("Node", "", node)) is None:
+                if is_gone or owner not in ("DaemonSet", "Node"):
                     self.put(key, _unbound(body) if is_moved and body else None)
+
+    def _equip(self, node: str) -> None:
+        """Give a new node a Pod of each DaemonSet that runs on every other node."""
+        others = {key[2] for key in self._keys("Node")} - {node}
+        on: dict[tuple[str, str], dict[str, Key]] = defaultdict(dict)
+        for key, pod in self._pods():
+            if pod.metadata.owner.startswith("DaemonSet/"):
+                on[key[1], pod.metadata.owner][pod.spec.nodeName] = key
+        for (namespace, owner), pods in sorted(on.items()):
+            if others <= pods.keys():
+                name = f"{owner.partition('/')[2]}-{node}"
+                like = self.get(min(pods.values())) or {}
+                own = {"metadata": {"name": name, "uid": None}, "spec": {"nodeName": node}}
+                self.put(("Pod", namespace, name), merged(like, own))
 
     def _pods(self) -> list[tuple[Key, doc.Pod]]:
         bodies = ((key, self._changed.get(key)) for key in self._keys("Pod"))

@@ -347,6 +347,8 @@ class Network:
     felix_routes: bool = False
     hold_s: float = 240.0
     reached: frozenset[str] = frozenset()
+    is_complete: bool = False
+    """Whether it is known that no object is missing, as from one cluster whose routes are proven another is derived."""
     nodelocal_dns: bool = False
     """NodeLocal DNSCache runs on every node (DaemonSet node-local-dns)."""
 
