@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,16 +12,6 @@ from chaosext.cli.rehearse import (
     controller_manager_option,
     time_budget_option,
 )
-from chaosext.model.printable import say_answer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from chaosext.rehearsal.network.declared_network import SaidNetwork
-    from chaosext.rehearsal.predict.consequences import Consequences, Ending, Question, State
-    from chaosext.rehearsal.snapshot.object_changes import Drain, Patch
-    from chaosext.rehearsal.snapshot.snapshot_files import Listed
-    from chaosext.rehearsal.snapshot.world import World
 
 WORSE = 10
 """Exit code of --fail-on worse."""
@@ -34,13 +19,8 @@ WORSE = 10
 AFTER_CUT_S = 420.0
 """The prediction goes on for so long after the heal, seconds."""
 
-STDIN = "-"
-
 RUN_FILES = ("result.json", "journal.json", "timeline.jsonl")
 """Files of which each run's directory has one at least."""
-
-MOST_VALUES = 1_000_000
-"""Bound of all documents of a --change."""
 
 
 @click.command()
@@ -113,6 +93,7 @@ def compare(
     """
     if _is_run(before) and _is_run(after):
         return _runs(before, after, as_json)
+    from chaosext.cli.change_answer import Reader, prepare, say_consequences
     from chaosext.rehearsal.network.declared_network import SaidNetwork
     from chaosext.rehearsal.predict.consequences import Question, consequences
     from chaosext.rehearsal.predict.scenarios import Scenario
@@ -135,126 +116,8 @@ def compare(
         Question(wanted=wanted, samples=samples, budget=budget, domains=domains),
         prepare=prepare,
     )
-    return _answer(found, as_json=as_json, fails=fail_on is not None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
-    """What `rehearse --change` was given: the snapshot, the changes, and options that do not go with them."""
-
-    snapshots: tuple[Path, ...]
-    changes: tuple[str, ...]
-    scenarios: Path | None = None
-
-
-def rehearse_changes(given: Input, reader: Reader, question: Question, *, as_json: bool) -> Sequence[str]:
-    """Predict what changes make worse or better, and print it; return the verdicts for --fail-on.
-
-    Raises `Refused` for an invalid change.
-    """
-    from chaosext.model.errors import Refused
-    from chaosext.rehearsal.predict.cluster_changes import applied, changes_of
-    from chaosext.rehearsal.predict.consequences import consequences
-    from chaosext.rehearsal.snapshot.snapshot_files import read_files
-
-    if not given.changes:
-        raise Refused("--fail-on worse is set without --change", "add a --change, or use `chaosext compare`")
-    if given.scenarios:
-        raise Refused("--scenarios and --change are both set", "remove one of them")
-    wanted = [each for text in given.changes for each in _changes(text)]
-    listed = read_files(given.snapshots)
-    changes = changes_of(listed, wanted, reader.read)
-    other = applied(listed, changes)
-    found = consequences(listed, other, changes, reader.read, question, is_derived=True, prepare=prepare)
-    _answer(found, as_json=as_json, fails=False)
-    after = found.planned[1]
-    return [*(["worse"] if found.is_worse else []), after.verdict.value if after else "unknown"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reader:
-    """Reads the objects of a snapshot as a cluster: with these flags, and what is said about its network."""
-
-    arguments: tuple[str, ...]
-    network: SaidNetwork
-
-    def read(self, listed: Listed) -> World:
-        from chaosext.rehearsal.network.declared_network import declared
-        from chaosext.rehearsal.snapshot.reader import world_of
-
-        return declared(world_of(listed, self.arguments), self.network, "--fabric-hears")
-
-
-MANY = 16
-"""Fewer cuts are simulated in this process."""
-
-_states: Sequence[State]
-
-
-def prepare(states: Sequence[State], subjects: Sequence[str]) -> None:
-    """Find out what cuts lead to in each state, in as many processes as there are cores."""
-    asked = [(number, subject) for subject in subjects for number in range(len(states))]
-    workers = len(os.sched_getaffinity(0))
-    if workers < 2 or len(asked) < MANY:
-        return
-    how = multiprocessing.get_context("fork")  # shares the states, however large they are
-    with ProcessPoolExecutor(workers, how, _prepare, (states,)) as pool:
-        for (number, subject), ending in zip(asked, pool.map(_ending, asked, chunksize=2), strict=True):
-            states[number].learn(subject, ending)
-
-
-def _prepare(states: Sequence[State]) -> None:
-    global _states
-    _states = states
-
-
-def _ending(asked: tuple[int, str]) -> Ending | None:
-    number, subject = asked
-    return _states[number].ending(subject)
-
-
-def _answer(found: Consequences, *, as_json: bool, fails: bool) -> int:
-    from chaosext.cli.change_text import change_lines
-
-    say_answer(found.to_json(), change_lines(found), as_json=as_json)
-    return WORSE if fails and found.is_worse else 0
-
-
-def _changes(text: str) -> Iterator[Patch | Drain]:
-    """Yield the changes in a file, in stdin (`-`), or in the text itself. Raises `Refused` if there are none."""
-    from chaosext.model.errors import Refused
-    from chaosext.rehearsal.snapshot.object_changes import FIX, SOURCE, changes_in
-
-    where = f"{SOURCE} {text:.60}"
-    try:
-        found = list(changes_in(_documents(text), where))
-    except OSError as error:
-        raise Refused(f"{where}: {error.strerror or error}", FIX) from None
-    except ValueError as error:
-        raise Refused(f"{where}: neither YAML nor JSON: {error!s:.300}", FIX) from None
-    if not found:
-        raise Refused(f"{where}: there is no change in it", FIX)
-    yield from found
-
-
-def _documents(text: str) -> list[Any]:
-    from chaosext.cluster.object_files import parse_yaml_stream
-    from chaosext.model.bounded_json import parse_json
-    from chaosext.model.files import read_file
-
-    content = text
-    if text == STDIN:
-        content = click.get_text_stream("stdin").read()
-    elif ":" not in text or Path(text).exists():
-        content = read_file(Path(text)).decode("utf-8-sig")
-    if content.lstrip()[:1] in ("{", "["):
-        try:
-            found = parse_json(content)
-        except ValueError:
-            pass  # YAML's flow style
-        else:
-            return found if isinstance(found, list) else [found]
-    return list(parse_yaml_stream(content, most_values=MOST_VALUES))
+    say_consequences(found, as_json=as_json)
+    return WORSE if fail_on and found.is_worse else 0
 
 
 # -- runs --------------------------------------------------------------------------------------------------------

@@ -281,7 +281,7 @@ def rehearse(
       20  refused: the snapshot or an option is not valid; the message names it
       30  --fail-on unknown, and the outcome is unknown
     """
-    from chaosext.cli.compare import Input, Reader, rehearse_changes
+    from chaosext.cli.change_answer import Input, Reader, rehearse_changes
     from chaosext.cli.prediction_text import prediction_lines
     from chaosext.model.errors import Refused
     from chaosext.rehearsal.network.declared_network import SaidNetwork, declared

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "chaosext.changes/v1"
 
-DOMAIN_SAMPLES = 24
+DOMAIN_SAMPLES = 12
 """Simulations of the loss of a failure domain: domains are many, so a rough probability of each must do."""
 
 EXACT, RANDOM = 0.05, 1.5
@@ -156,6 +156,7 @@ class State:
         self.world, self._question = world, question
         self._rehearsal = Rehearsal(world)
         self._endings: dict[str, Ending | None] = {}
+        self._by_nodes: dict[frozenset[str], Ending | None] = {}
 
     @cached_property
     def names(self) -> Mapping[str, int]:
@@ -192,8 +193,10 @@ class State:
         domain = self.domains.get(subject)
         if domain is None:
             return None
-        lost = replace(wanted, cut_nodes=",".join(sorted(domain.nodes)))
-        return self._played(lost.plan(self.world), samples or DOMAIN_SAMPLES)
+        if domain.nodes not in self._by_nodes:
+            lost = replace(wanted, cut_nodes=",".join(sorted(domain.nodes)))
+            self._by_nodes[domain.nodes] = self._played(lost.plan(self.world), samples or DOMAIN_SAMPLES)
+        return self._by_nodes[domain.nodes]
 
     def _played(self, plan: Plan, samples: int | None) -> Ending | None:
         wanted, budget = self._question.wanted, self._question.budget

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from chaosext.cluster.bgp_peers import peer_address, selects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from chaosext.rehearsal.snapshot.world import Node, World
 
@@ -69,7 +69,7 @@ def rack_labels(nodes: Iterable[Node]) -> tuple[str, ...]:
     return tuple(sorted(key for key in keys if key.rpartition("/")[2] == RACK))
 
 
-def _groups(world: World) -> Iterator[tuple[DomainKind, Mapping[str, Iterable[str]]]]:
+def _groups(world: World) -> Iterator[tuple[DomainKind, Mapping[str, Collection[str]]]]:
     nodes = world.nodes
     yield DomainKind.CONTROL_PLANE, {node.name: (node.name,) for node in nodes if node.control_plane}
     yield DomainKind.NODE, {node.name: (node.name,) for node in nodes if not node.control_plane}

@@ -314,8 +314,9 @@ class Objects:
 
     def key(self, patch: Patch) -> Key:
         """Return the key of the object that is meant; without a namespace, the only one of that name."""
-        known = self._keys(patch.kind)
-        exact = (patch.kind, patch.namespace, patch.name)
+        kind = patch.kind if patch.may_add else self._kind(patch.kind)
+        known = self._keys(kind)
+        exact = (kind, patch.namespace, patch.name)
         if exact in known or patch.may_add:
             return exact
         found = [key for key in known if key[2] == patch.name and not patch.namespace]
@@ -326,11 +327,20 @@ class Objects:
             raise Refused(
                 f"{SOURCE}: {patch.subject} is in several namespaces: {spaces}", "write Kind/namespace/name"
             )
-        names = sorted(subject_of(key) for key in known) or sorted(self._listed.items)
+        hint = did_you_mean(patch.subject, map(subject_of, known))
         raise Refused(
             f"{SOURCE}: the snapshot has no {patch.subject}",
-            f"{did_you_mean(patch.subject, names):.200}; to add an object, write a manifest with apiVersion",
+            f"{hint:.200}; to add an object, write a manifest with apiVersion",
         )
+
+    def _kind(self, name: str) -> str:
+        """Return the kind that is meant, in any case, also as a plural. Raises `Refused` if the snapshot has none."""
+        known = {kind.lower(): kind for kind, items in self._listed.items.items() if items}
+        lower = name.lower()
+        found = known.get(lower) or known.get(lower.removesuffix("s")) or known.get(lower.removesuffix("es"))
+        if not found:
+            raise Refused(f"{SOURCE}: the snapshot has no {name}", did_you_mean(name, known.values()))
+        return found
 
     def _remove(self, key: Key) -> None:
         if key[0] == "Node":

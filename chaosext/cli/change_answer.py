@@ -1,0 +1,149 @@
+"""Compare two states of a cluster, and print what became worse or better: for `compare` and `rehearse --change`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.printable import say_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from chaosext.rehearsal.network.declared_network import SaidNetwork
+    from chaosext.rehearsal.predict.consequences import Consequences, Ending, Question, State
+    from chaosext.rehearsal.snapshot.object_changes import Drain, Patch
+    from chaosext.rehearsal.snapshot.snapshot_files import Listed
+    from chaosext.rehearsal.snapshot.world import World
+
+STDIN = "-"
+
+MOST_VALUES = 1_000_000
+"""Bound of all documents of a --change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """What `rehearse --change` was given: the snapshot, the changes, and options that do not go with them."""
+
+    snapshots: tuple[Path, ...]
+    changes: tuple[str, ...]
+    scenarios: Path | None = None
+
+
+def rehearse_changes(given: Input, reader: Reader, question: Question, *, as_json: bool) -> Sequence[str]:
+    """Predict what changes make worse or better, and print it; return the verdicts for --fail-on.
+
+    Raises `Refused` for an invalid change.
+    """
+    from chaosext.model.errors import Refused
+    from chaosext.rehearsal.predict.cluster_changes import applied, changes_of
+    from chaosext.rehearsal.predict.consequences import consequences
+    from chaosext.rehearsal.snapshot.snapshot_files import read_files
+
+    if not given.changes:
+        raise Refused("--fail-on worse is set without --change", "add a --change, or use `chaosext compare`")
+    if STDIN in given.changes and Path(STDIN) in given.snapshots:
+        raise Refused("--snapshot - and --change - both read stdin", "write one of them into a file")
+    if given.scenarios:
+        raise Refused("--scenarios and --change are both set", "remove one of them")
+    wanted = [each for text in given.changes for each in _changes(text)]
+    listed = read_files(given.snapshots)
+    changes = changes_of(listed, wanted, reader.read)
+    other = applied(listed, changes)
+    found = consequences(listed, other, changes, reader.read, question, is_derived=True, prepare=prepare)
+    say_consequences(found, as_json=as_json)
+    after = found.planned[1]
+    return [*(["worse"] if found.is_worse else []), after.verdict.value if after else "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Reads the objects of a snapshot as a cluster: with these flags, and what is said about its network."""
+
+    arguments: tuple[str, ...]
+    network: SaidNetwork
+
+    def read(self, listed: Listed) -> World:
+        from chaosext.rehearsal.network.declared_network import declared
+        from chaosext.rehearsal.snapshot.reader import world_of
+
+        return declared(world_of(listed, self.arguments), self.network, "--fabric-hears")
+
+
+MANY = 16
+"""Fewer cuts are simulated in this process."""
+
+_states: Sequence[State]
+
+
+def prepare(states: Sequence[State], subjects: Sequence[str]) -> None:
+    """Find out what cuts lead to in each state, in as many processes as there are cores."""
+    asked = [(number, subject) for subject in subjects for number in range(len(states))]
+    workers = len(os.sched_getaffinity(0))
+    if workers < 2 or len(asked) < MANY:
+        return
+    how = multiprocessing.get_context("fork")  # shares the states, however large they are
+    with ProcessPoolExecutor(workers, how, _prepare, (states,)) as pool:
+        for (number, subject), ending in zip(asked, pool.map(_ending, asked, chunksize=2), strict=True):
+            states[number].learn(subject, ending)
+
+
+def _prepare(states: Sequence[State]) -> None:
+    global _states
+    _states = states
+
+
+def _ending(asked: tuple[int, str]) -> Ending | None:
+    number, subject = asked
+    return _states[number].ending(subject)
+
+
+def say_consequences(found: Consequences, *, as_json: bool) -> None:
+    """Print the consequences as JSON or text."""
+    from chaosext.cli.change_text import change_lines, sentence
+
+    said = {**found.to_json(), "sentence": sentence(found)}
+    say_answer(said, change_lines(found), as_json=as_json)
+
+
+def _changes(text: str) -> Iterator[Patch | Drain]:
+    """Yield the changes in a file, in stdin (`-`), or in the text itself. Raises `Refused` if there are none."""
+    from chaosext.model.errors import Refused
+    from chaosext.rehearsal.snapshot.object_changes import FIX, SOURCE, changes_in
+
+    where = f"{SOURCE} {text:.60}"
+    try:
+        found = list(changes_in(_documents(text), where))
+    except OSError as error:
+        raise Refused(f"{where}: {error.strerror or error}", FIX) from None
+    except ValueError as error:
+        raise Refused(f"{where}: neither YAML nor JSON: {error!s:.300}", FIX) from None
+    if not found:
+        raise Refused(f"{where}: there is no change in it", FIX)
+    yield from found
+
+
+def _documents(text: str) -> list[Any]:
+    from chaosext.cluster.object_files import parse_yaml_stream
+    from chaosext.model.bounded_json import parse_json
+    from chaosext.model.files import DOCUMENT_BYTES, read_file
+
+    content = text
+    if text == STDIN:
+        content = sys.stdin.buffer.read(DOCUMENT_BYTES).decode("utf-8-sig")
+    elif ":" not in text or Path(text).exists():
+        content = read_file(Path(text)).decode("utf-8-sig")
+    if content.lstrip()[:1] in ("{", "["):
+        try:
+            found = parse_json(content)
+        except ValueError:
+            pass  # YAML's flow style
+        else:
+            return found if isinstance(found, list) else [found]
+    return list(parse_yaml_stream(content, most_values=MOST_VALUES))

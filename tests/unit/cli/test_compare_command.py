@@ -1,0 +1,146 @@
+"""`chaosext compare`, and `chaosext rehearse --change`."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from checkout import ROOT
+from jsonschema import Draft202012Validator
+from small_snapshots import leafed, reflected, written
+
+from chaosext.cli.change_text import ROWS, WIDTH
+from chaosext.cli.main import invoke
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA = ROOT / "docs" / "schemas" / "changes.schema.json"
+SHORT = ("--samples", "8", "--time-budget", "1h")
+RELABELLED = "Node/rr-1: {metadata: {labels: {route-reflector: null}}}"
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Any:
+    def calling(*arguments: object) -> tuple[int, str]:
+        code = invoke([*map(str, arguments), *SHORT])
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return calling
+
+
+def test_the_first_line_says_that_all_routes_go_and_by_which_label(said: Any, tmp_path: Path) -> None:
+    path = written(reflected(), tmp_path / "rr.json")
+    code, text = said("rehearse", "--snapshot", path, "--change", RELABELLED)
+    assert code == 0
+    first = " ".join(text.splitlines()[:2])
+    assert "WORSE: all 20 cross-node Pod routes are lost" in first
+    assert "Node/rr-1 (metadata.labels.route-reflector removed)" in first
+
+
+def test_the_text_fits_on_one_screen(said: Any, tmp_path: Path) -> None:
+    path = written(reflected(), tmp_path / "rr.json")
+    changes = [f"Node/worker-{at}: {{metadata: {{labels: {{rack: {'x' * 200}}}}}}}" for at in (1, 2, 3)]
+    options = [word for each in (RELABELLED, *changes) for word in ("--change", each)]
+    _, text = said("rehearse", "--snapshot", path, *options)
+    lines = text.splitlines()
+    assert len(lines) <= ROWS
+    assert max(map(len, lines)) <= WIDTH
+
+
+@pytest.mark.parametrize(
+    ("change", "fail_on", "code"),
+    [
+        (RELABELLED, "worse", 10),
+        (RELABELLED, "deviated", 10),
+        (RELABELLED, "unknown", 0),
+        ("Node/rr-1: {metadata: {labels: {harmless: 'yes'}}}", "worse", 0),
+    ],
+)
+def test_a_pipeline_is_told_by_the_exit_code(
+    said: Any, tmp_path: Path, change: str, fail_on: str, code: int
+) -> None:
+    path = written(reflected(), tmp_path / "rr.json")
+    assert said("rehearse", "--snapshot", path, "--change", change, "--fail-on", fail_on)[0] == code
+
+
+def test_changes_come_from_files_in_yaml_and_json_and_from_stdin(
+    said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(leafed(), tmp_path / "leaf.json")
+    (tmp_path / "patch.yaml").write_text(
+        "BGPPeer/leaf: null\n---\nNode/worker-1: {metadata: {labels: {a: b}}}\n"
+    )
+    removed = {"kind": "BGPPeer", "metadata": {"name": "leaf"}, "$patch": "delete"}
+    (tmp_path / "patch.json").write_text(json.dumps({"items": [removed]}))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"BGPPeer/leaf: null\n")))
+    for change in (tmp_path / "patch.yaml", tmp_path / "patch.json", "-"):
+        code, text = said("rehearse", "--snapshot", path, "--change", change, "--json")
+        assert code == 0
+        found = json.loads(text)
+        Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
+        assert found["routes"]["after"]["reached"] == 0
+        assert found["differences"][0]["by"] == ["BGPPeer/leaf (removed)"]
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (("--change", "nowhere.yaml"), "No such file"),
+        (("--change", "{a: [b"), "neither YAML nor JSON"),
+        (("--change", "[]"), "no such file"),
+        (("--change", RELABELLED, "--scenarios", "x.yaml"), "--scenarios and --change are both set"),
+        (("--fail-on", "worse"), "--fail-on worse is set without --change"),
+    ],
+)
+def test_bad_changes_are_refused(said: Any, tmp_path: Path, options: tuple[str, ...], wanted: str) -> None:
+    path = written(leafed(), tmp_path / "leaf.json")
+    code, text = said("rehearse", "--snapshot", path, *options)
+    assert code == 20
+    assert wanted.lower() in text.lower()
+
+
+def test_compare_lists_what_became_worse_and_fails_on_request(said: Any, tmp_path: Path) -> None:
+    before = written(reflected(), tmp_path / "before.json")
+    objects = reflected()
+    del next(each for each in objects if each["metadata"]["name"] == "rr-1")["metadata"]["labels"][
+        "route-reflector"
+    ]
+    after = written(objects, tmp_path / "after.json")
+    code, text = said("compare", before, after, "--fail-on", "worse")
+    assert code == 10
+    assert "WORSE: all 20 cross-node Pod routes are lost, by Node/rr-1" in text
+    code, text = said("compare", after, before, "--json", "--fail-on", "worse")
+    assert code == 0
+    found = json.loads(text)
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
+    assert found["worse"] == 0 < found["better"]
+    assert found["sentence"].startswith("BETTER: ")
+
+
+def test_a_snapshot_compared_with_itself_is_the_same(said: Any, tmp_path: Path) -> None:
+    path = written(leafed(), tmp_path / "leaf.json")
+    code, text = said("compare", path, path, "--fail-on", "worse")
+    assert code == 0
+    assert text.startswith("SAME: nothing changed that a prediction reads")
+
+
+def test_what_stays_unknown_is_not_called_the_same(said: Any, tmp_path: Path) -> None:
+    objects = [each for each in leafed() if each["kind"] not in ("BGPPeer", "IPPool")]
+    before = written(objects, tmp_path / "before.json")
+    for each in objects:
+        if each["metadata"]["name"] == "worker-1":
+            each["metadata"]["labels"]["rack"] = "z"
+    _, text = said("compare", before, written(objects, tmp_path / "after.json"))
+    assert text.startswith("UNKNOWN: what changed has no known effect, but routes")
+
+
+def test_two_runs_are_compared_as_by_report(said: Any, tmp_path: Path) -> None:
+    code = invoke(["compare", "20261123t230300ab12", "latest"])
+    assert code == 20  # there are none; the message is that of `chaosext report`
+    code, text = said("compare", tmp_path / "no.json", "latest")
+    assert code == 20
+    assert "no.json" in text
