@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.printable import say_answer
+from chaosext.cli.answer import Form, say_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class Input:
     scenarios: Path | None = None
 
 
-def rehearse_changes(given: Input, reader: Reader, question: Question, *, as_json: bool) -> Sequence[str]:
+def rehearse_changes(given: Input, reader: Reader, question: Question, form: Form) -> Sequence[str]:
     """Predict what changes make worse or better, and print it; return the verdicts for --fail-on.
 
     Raises `Refused` for an invalid change.
@@ -57,7 +57,7 @@ def rehearse_changes(given: Input, reader: Reader, question: Question, *, as_jso
     changes = changes_of(listed, wanted, reader.read)
     other = applied(listed, changes)
     found = consequences(listed, other, changes, reader.read, question, is_derived=True, prepare=prepare)
-    say_consequences(found, as_json=as_json)
+    say_consequences(found, form)
     after = found.planned[1]
     return [*(["worse"] if found.is_worse else []), after.verdict.value if after else "unknown"]
 
@@ -104,12 +104,12 @@ def _ending(asked: tuple[int, str]) -> Ending | None:
     return _states[number].ending(subject)
 
 
-def say_consequences(found: Consequences, *, as_json: bool) -> None:
-    """Print the consequences as JSON or text."""
+def say_consequences(found: Consequences, form: Form) -> None:
+    """Print the consequences; as wide text without the limits of one screen."""
     from chaosext.cli.change_text import change_lines, sentence
 
     said = {**found.to_json(), "sentence": sentence(found)}
-    say_answer(said, change_lines(found), as_json=as_json)
+    say_answer(said, change_lines(found, whole=form.is_wide), form)
 
 
 def _changes(text: str) -> Iterator[Patch | Drain]:

@@ -24,8 +24,11 @@ BETTER_ROWS = 5
 """Rows kept for what became better, if there are more than fit."""
 
 
-def change_lines(found: Consequences) -> Iterator[str]:
-    """Yield at most `ROWS` lines of at most `WIDTH` columns: the sentence first."""
+def change_lines(found: Consequences, *, whole: bool = False) -> Iterator[str]:
+    """Yield at most `ROWS` lines of at most `WIDTH` columns, the sentence first; or, with `whole`, every difference."""
+    if whole:
+        yield from _every_line(found)
+        return
     head = [*_wrapped(sentence(found), 2), "", *_about(found), ""]
     worse, better = (_rows(found.of(way), found) for way in Direction)
     left = ROWS - len(head) - 1
@@ -33,6 +36,17 @@ def change_lines(found: Consequences) -> Iterator[str]:
     yield from head
     yield from _clipped(worse, left - kept)
     yield from _clipped(better, left - min(len(worse), left - kept))
+    yield _same(found)
+
+
+def _every_line(found: Consequences) -> Iterator[str]:
+    yield sentence(found)
+    yield from (f"changed  {each}" for each in found.changes)
+    for each in found.differences:
+        yield f"{each.direction.value:<7}  {each.subject}: {_fact(each)}{_by(each)}"
+    for name, subjects in (("not compared", found.left_out), ("unknown as before", found.unknown)):
+        for subject in subjects:
+            yield f"{name}: {subject}"
     yield _same(found)
 
 

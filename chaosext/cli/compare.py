@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from chaosext.cli.answer import Form, answers
 from chaosext.cli.rehearse import (
     Positive,
     apiserver_option,
@@ -50,7 +51,7 @@ RUN_FILES = ("result.json", "journal.json", "timeline.jsonl")
 @click.option("--samples", type=click.IntRange(1, 100_000), help="Number of random simulations of each cut.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @time_budget_option
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.changes/v1.")
+@answers("chaosext.changes/v1")
 @click.option(
     "--fail-on", "fail_on", type=click.Choice(["worse"]), help="End with 10 if anything became worse."
 )
@@ -67,7 +68,7 @@ def compare(
     samples: int | None,
     seed: int,
     time_budget_s: float,
-    as_json: bool,
+    form: Form,
     fail_on: str | None,
 ) -> int:
     """Compare two snapshots of a cluster, and list what became worse or better from BEFORE to AFTER, and by which
@@ -92,7 +93,7 @@ def compare(
       20  refused: a snapshot or an option is not valid; the message names it
     """
     if _is_run(before) and _is_run(after):
-        return _runs(before, after, as_json)
+        return _runs(before, after, form)
     from chaosext.cli.change_answer import Reader, prepare, say_consequences
     from chaosext.rehearsal.network.declared_network import SaidNetwork
     from chaosext.rehearsal.predict.consequences import Question, consequences
@@ -116,7 +117,7 @@ def compare(
         Question(wanted=wanted, samples=samples, budget=budget, domains=domains),
         prepare=prepare,
     )
-    say_consequences(found, as_json=as_json)
+    say_consequences(found, form)
     return WORSE if fail_on and found.is_worse else 0
 
 
@@ -136,8 +137,8 @@ def _is_run(name: str) -> bool:
         return False
 
 
-def _runs(before: str, after: str, as_json: bool) -> int:
+def _runs(before: str, after: str, form: Form) -> int:
     from chaosext.cli.report import report
 
-    code = click.get_current_context().invoke(report, run=before, other=after, as_json=as_json)
+    code = click.get_current_context().invoke(report, run=before, other=after, as_json=form is Form.JSON)
     return int(code)

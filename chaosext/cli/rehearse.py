@@ -311,7 +311,7 @@ def rehearse(
             Input(snapshots=snapshots, changes=changes, scenarios=scenarios),
             Reader(arguments=(*controller_manager_args, *apiserver_args), network=said),
             Question(wanted=wanted, samples=samples, budget=budget),
-            as_json=as_json,
+            form,
         )
         return _exit_code(verdicts, fail_on)
     world = read_snapshot(
