@@ -33,15 +33,16 @@ def snapshot(context: str, output: str, page_s: float) -> int:
 
     Keeps only the fields that a prediction depends on: no Secret, no environment, no image, no command, no header of a
     hook or probe, no ConfigMap except how Cilium routes and what DNS kubelets hand out, no annotation except Calico's
-    addresses, flannel's backend and a Service's topology, and of the control plane's arguments (k3s' and RKE2's, too)
-    those that change a prediction.
+    addresses, flannel's backend, kube-router's peers and a Service's topology, and of the arguments of the control plane
+    (k3s' and RKE2's, too) and of kube-router those that change a prediction.
 
     \b
     Needs get and list of nodes, pods, namespaces, services, deployments, replicasets, statefulsets, daemonsets, jobs,
-    poddisruptionbudgets, mutatingwebhookconfigurations, leases (in kube-node-lease), and Calico's bgppeers,
-    bgpconfigurations, ippools, felixconfigurations, and get of the ConfigMaps cilium-config, kubelet-config,
-    node-local-dns and nodelocaldns in kube-system: deploy/rehearsal/rbac.yaml. What may not be read is said, and then
-    assumed, or unknown.
+    poddisruptionbudgets, mutatingwebhookconfigurations, validatingwebhookconfigurations, leases (in kube-node-lease),
+    Calico's bgppeers, bgpconfigurations, ippools, felixconfigurations, Cilium's ciliumbgppeeringpolicies,
+    ciliumbgpclusterconfigs, ciliumbgppeerconfigs, ciliumbgpadvertisements, and get of the ConfigMaps cilium-config,
+    kubelet-config, node-local-dns and nodelocaldns in kube-system: deploy/rehearsal/rbac.yaml. What may not be read is
+    said, and then assumed, or unknown.
 
     \b
     Examples:

@@ -48,7 +48,8 @@ PATHS = {
     "statefulsets": "/apis/apps/v1/{ns}statefulsets",
     "jobs": "/apis/batch/v1/{ns}jobs",
     "poddisruptionbudgets": "/apis/policy/v1/{ns}poddisruptionbudgets",
-    "mutatingwebhookconfigurations": ("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"),
+    "mutatingwebhookconfigurations": "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+    "validatingwebhookconfigurations": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     "leases": "/apis/coordination.k8s.io/v1/{ns}leases",
     "endpointslices": "/apis/discovery.k8s.io/v1/{ns}endpointslices",
     "bgppeers": "/apis/crd.projectcalico.org/v1/bgppeers",
@@ -56,6 +57,10 @@ PATHS = {
     "ippools": "/apis/crd.projectcalico.org/v1/ippools",
     "felixconfigurations": "/apis/crd.projectcalico.org/v1/felixconfigurations",
     "blockaffinities": "/apis/crd.projectcalico.org/v1/blockaffinities",
+    "ciliumbgppeeringpolicies": "/apis/cilium.io/v2alpha1/ciliumbgppeeringpolicies",
+    "ciliumbgpclusterconfigs": "/apis/cilium.io/v2alpha1/ciliumbgpclusterconfigs",
+    "ciliumbgppeerconfigs": "/apis/cilium.io/v2alpha1/ciliumbgppeerconfigs",
+    "ciliumbgpadvertisements": "/apis/cilium.io/v2alpha1/ciliumbgpadvertisements",
 }
 """Kind (plural, as in a kubectl command) -> its path; `{ns}` becomes `namespaces/NAME/`, or "" for all namespaces."""
 

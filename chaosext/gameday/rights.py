@@ -126,15 +126,26 @@ def rules(game_day: str) -> tuple[RoleRule, ...]:
             why="rehearse before the cut", group="policy", resources=("poddisruptionbudgets",), verbs=("list",)
         ),
         RoleRule(
-            why="know which Pods get a sidecar",
+            why="know which Pods get a sidecar, and which webhooks decide about Pods",
             group="admissionregistration.k8s.io",
-            resources=("mutatingwebhookconfigurations",),
+            resources=("mutatingwebhookconfigurations", "validatingwebhookconfigurations"),
             verbs=("list",),
         ),
         RoleRule(
             why="know which nodes have BGP sessions",
             group="crd.projectcalico.org",
             resources=("bgppeers", "bgpconfigurations", "ippools", "felixconfigurations"),
+            verbs=("list",),
+        ),
+        RoleRule(
+            why="know which nodes have BGP sessions",
+            group="cilium.io",
+            resources=(
+                "ciliumbgppeeringpolicies",
+                "ciliumbgpclusterconfigs",
+                "ciliumbgppeerconfigs",
+                "ciliumbgpadvertisements",
+            ),
             verbs=("list",),
         ),
         RoleRule(

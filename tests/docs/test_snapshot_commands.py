@@ -64,12 +64,19 @@ def cluster(*, with_calico: bool) -> dict[str, Any]:
     """Plural -> (kind, apiVersion, items) of every kind that the cluster has."""
     items = json.loads((ROOT / "examples" / "snapshots" / "story.json").read_text())["items"]
     core = ("Node", "Pod", "Service", "Namespace", "Deployment", "ReplicaSet", "DaemonSet", "StatefulSet")
-    kinds = [*core, "PodDisruptionBudget", "Lease", "MutatingWebhookConfiguration", "ConfigMap"]
+    kinds = [
+        *core,
+        "PodDisruptionBudget",
+        "Lease",
+        "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
+        "ConfigMap",
+    ]
     kinds += ["BGPPeer", "BGPConfiguration", "IPPool", "FelixConfiguration"] if with_calico else []
     return {
         f"{kind.lower()}s": (
             kind,
-            "crd.projectcalico.org/v1" if kind in kinds[12:] else "v1",
+            "crd.projectcalico.org/v1" if kind in kinds[13:] else "v1",
             [each for each in items if each["kind"] == kind],
         )
         for kind in kinds

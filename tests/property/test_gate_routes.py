@@ -14,6 +14,7 @@ from listings import (
     AGENTS,
     CALICO,
     CALICO_API,
+    CONTROL_PLANE,
     LEAF,
     NO_MESH,
     POOL,
@@ -22,6 +23,7 @@ from listings import (
     agent,
     item,
     listed,
+    pod,
     written,
 )
 
@@ -89,6 +91,26 @@ AS_CNI = item("Installation", "default", api="operator.tigera.io/v1", spec={"cni
 NATIVE, TUNNEL = {"routing-mode": "native"}, {"routing-mode": "tunnel"}
 SPEAKING = {"enable-bgp-control-plane": "true"}
 CILIUM_BGP = item("CiliumBGPClusterConfig", "rack0", api="cilium.io/v2alpha1", spec={})
+ANNOUNCED = item(
+    "CiliumBGPPeeringPolicy",
+    "rack0",
+    api="cilium.io/v2alpha1",
+    spec={
+        "nodeSelector": {"matchExpressions": [{"key": CONTROL_PLANE, "operator": "DoesNotExist"}]},
+        "virtualRouters": [{"exportPodCIDR": True, "neighbors": [{"peerAddress": "10.0.0.254/32"}]}],
+    },
+)
+EBPF = item("FelixConfiguration", "default", api=CALICO_API, spec={"bpfEnabled": True})
+TYPHA_DEPLOYMENT = item("Deployment", "calico-typha", "kube-system", "apps/v1")
+TYPHA = pod("typha-1", "worker-1", "kube-system", "ReplicaSet/typha-1", {"k8s-app": "calico-typha"})
+
+
+def routers(*flags: str) -> tuple[Item, ...]:
+    made = agents("kube-router")
+    for each in made:
+        each["spec"]["containers"] = [{"name": "kube-router", "args": ["--run-router=true", *flags]}]
+    return (*BARE, *made)
+
 
 NOT_GO: dict[str, tuple[tuple[Item, ...], float]] = {
     "the story": (SMALL, LONG_S),
@@ -118,8 +140,13 @@ NOT_GO: dict[str, tuple[tuple[Item, ...], float]] = {
         (*BARE, *agents("cilium"), config(**NATIVE, **SPEAKING), CILIUM_BGP),
         SHORT_S,
     ),
-    "Cilium's BGP beside tunnels": (
-        (*BARE, *agents("cilium"), config(**TUNNEL, **SPEAKING), CILIUM_BGP),
+    "the story on Cilium's BGP": (
+        (*BARE, *agents("cilium"), config(**NATIVE, **SPEAKING), ANNOUNCED),
+        LONG_S,
+    ),
+    "kube-router's mesh, in a cut that outlasts its hold time": (routers(), LONG_S),
+    "Calico's eBPF, with Typha across the cut": (
+        (*BARE, *AGENTS, pool(vxlanMode="Always"), EBPF, TYPHA_DEPLOYMENT, TYPHA),
         SHORT_S,
     ),
     "kube-router": ((*BARE, *agents("kube-router")), SHORT_S),
@@ -127,7 +154,12 @@ NOT_GO: dict[str, tuple[tuple[Item, ...], float]] = {
     "nothing": (BARE, SHORT_S),
 }
 
-DECIDED_AGAINST = ("the story", "reflectors by label")
+DECIDED_AGAINST = (
+    "the story",
+    "reflectors by label",
+    "the story on Cilium's BGP",
+    "kube-router's mesh, in a cut that outlasts its hold time",
+)
 
 GO: dict[str, tuple[Item, ...]] = {
     "Calico with its leaf": SMALL,
@@ -146,6 +178,8 @@ GO: dict[str, tuple[Item, ...]] = {
     ),
     "Canal": (*annotated("flannel.alpha.coreos.com/backend-type", "vxlan"), *agents("canal"), *CALICO),
     "Cilium's tunnels": (*BARE, *agents("cilium"), config(**TUNNEL)),
+    "Cilium's BGP beside tunnels": (*BARE, *agents("cilium"), config(**TUNNEL, **SPEAKING), CILIUM_BGP),
+    "kube-router": routers("--bgp-graceful-restart=true"),
     "flannel's VXLAN": flannel("vxlan"),
     "flannel's host-gw": flannel("host-gw"),
     "kindnet": (*BARE, *agents("kindnet")),
@@ -183,9 +217,16 @@ def test_where_they_are_not_it_is_none(name: str) -> None:
 
 
 def describes_the_network(each: Item) -> bool:
-    kinds = ("BGPPeer", "BGPConfiguration", "IPPool", "ConfigMap", "CiliumBGPClusterConfig")
+    kinds = (
+        "BGPPeer",
+        "BGPConfiguration",
+        "IPPool",
+        "ConfigMap",
+        "CiliumBGPClusterConfig",
+        "CiliumBGPPeeringPolicy",
+    )
     agent_of = each["kind"] == "Pod" and each["metadata"]["name"].endswith(NODES)
-    return each["kind"] in kinds or agent_of or each in (REFLECTOR,)
+    return each["kind"] in kinds or agent_of or each in (REFLECTOR, TYPHA)
 
 
 def without_annotations(each: Item) -> Item:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.cluster.bgp_peers import peer_address, selects
 from chaosext.cluster.selector import matches
+from chaosext.rehearsal.network.bgp_sessions import BIRD, changes_s, silences
 from chaosext.rehearsal.network.routes import EvidenceKind, Proof, Routes
 from chaosext.rehearsal.snapshot.world import Doubt
 
@@ -39,25 +40,6 @@ UNSAID = Doubt(
 
 NEVER = "Never"
 
-KEEPALIVES = 3
-"""BIRD sends this many keepalives per hold time (packets.c: `hold_time / 3`), so the last one is up to that old."""
-
-SHORTEST_TIMER = 0.75
-"""BIRD takes up to a quarter off each of its timers, at random: the hold timer, too (bgp.c, `bgp_start_timer`)."""
-
-JITTER_S = 2.0
-"""BIRD counts whole seconds, so that its timers are off by up to one; two for both ends."""
-
-LONGEST_PAUSE_S = 120.0
-"""TCP retransmits at intervals that double up to this (Linux: TCP_RTO_MAX)."""
-
-RETURNS_WITHIN_S = (0.0, 40.0)
-"""A lost session's return after the heal: an attempt each 5 s, after an error wait of 5 to 30 s (the template).
-
-Seen: nearly always within 1 s. Where both ends open a connection (BGPPeers; the mesh lets one end wait), each may take
-the other's for a restart and drop its own: then it took up to 19 s, and a route came and went meanwhile.
-"""
-
 
 class CalicoRoutes(Routes):
     """Routes of a cluster with Calico, while the nodes in `cut` are cut off from the control plane in `periods`."""
@@ -67,27 +49,33 @@ class CalicoRoutes(Routes):
         self._cut = frozenset(n for n, node in enumerate(world.nodes) if node.name in cut)
         self._hubs = frozenset(n for n, node in enumerate(world.nodes) if node.control_plane) - self._cut
         self._ips = {ip: n for n, node in enumerate(world.nodes) for ip in map(_plain, node.addresses)}
-        self._silences = _silences(periods, self._network.hold_s)
+        self._silences = silences(BIRD, periods, self._network.hold_s)
 
     @cached_property
     def proof(self) -> Proof:  # type: ignore[override]
-        doubts = (*self._network.doubts, *(() if self._is_by_felix else self._doubts_of_bgp()))
-        is_seen = bool(self.fabric_peers) and not self._is_by_felix
+        of_bgp = () if self._is_by_felix else self._doubts_of_bgp()
+        doubts = (*self._network.doubts, *self._doubts_of_ebpf(), *of_bgp)
+        is_seen = bool(self.fabric_peers) and not self._is_by_felix and not self._network.ebpf
         evidence = EvidenceKind.SEEN if is_seen else EvidenceKind.DOCUMENTS
         return Proof(rests_on=self._rests_on, doubts=doubts, evidence=evidence)
 
     @property
     def _rests_on(self) -> str:
+        ebpf = "; Felix forwards by eBPF, and its programs stay in the kernel" if self._network.ebpf else ""
+        return f"{self._rests_on_routes}{ebpf}"
+
+    @property
+    def _rests_on_routes(self) -> str:
         if self._is_by_felix:
             return "Calico's IPPools: Felix makes all routes from the datastore, without BGP"
         mesh = " (the node-to-node mesh, Calico's default without a BGPConfiguration)"
         said = f"Calico's BGP sessions{mesh if self._network.full_mesh is None else ''}"
         if not self._is_crossed:
             return f"{said}, none of which crosses the cut"
-        low, high = _ends_within_s(self._network.hold_s)
+        low, high = BIRD.ends_within_s(self._network.hold_s)
         return (
             f"{said}; those across the cut end {low:.0f} to {high:.0f} s after it "
-            f"(hold time {self._network.hold_s:g} s) and return within {RETURNS_WITHIN_S[1]:g} s of the heal"
+            f"(hold time {self._network.hold_s:g} s) and return within {BIRD.returns_within_s[1]:g} s of the heal"
         )
 
     @cached_property
@@ -97,6 +85,17 @@ class CalicoRoutes(Routes):
 
     # -- doubts
     # ------------------------------------------------------------------------------------------------
+
+    def _doubts_of_ebpf(self) -> Iterator[Doubt]:
+        """Report a Typha across the cut: Felix restarts when it loses it, and eBPF may drop traffic then."""
+        typha = {number for number, node in enumerate(self._nodes) if node.name in self._network.typha}
+        is_apart = (typha & self._cut and self._hubs) or (typha & self._hubs and self._cut)
+        if self._network.ebpf and is_apart:
+            why = (
+                "the cut separates it from nodes whose Felix forwards by eBPF: Felix restarts when it loses its Typha "
+                "(typha #196), and may drop traffic meanwhile (calico #10670)"
+            )
+            yield Doubt(subject="Deployment/calico-typha", why=why)
 
     def _doubts_of_bgp(self) -> Iterator[Doubt]:
         yield from self._network.bgp_doubts
@@ -243,24 +242,8 @@ class CalicoRoutes(Routes):
         )
 
     def changes_s(self, between: Callable[[float, float], float]) -> tuple[float, ...]:
-        """Return the times at which sessions across the cut end and return, in turns.
-
-        A session may end after the heal, before the next retransmission would have got through.
-        """
-        if not self._is_crossed:
-            return ()
-        found: list[float] = []
-        for silence in self._silences:
-            if isinstance(silence, Doubt):
-                continue
-            begin, end = silence
-            lost_s = begin + between(*_ends_within_s(self._network.hold_s))
-            heard_s = end + between(0.0, _pause_s(end - begin))
-            if found and found[-1] > begin:  # the next cut comes before the sessions have returned
-                found[-1] = end + between(*RETURNS_WITHIN_S)
-            elif lost_s < heard_s:
-                found += (lost_s, max(lost_s, end) + between(*RETURNS_WITHIN_S))
-        return tuple(found)
+        """Return the times at which sessions across the cut end and return, in turns."""
+        return changes_s(BIRD, self._network.hold_s, self._silences, between) if self._is_crossed else ()
 
     # -- reachability ----------------------------------------------------------------------------------------
 
@@ -329,46 +312,6 @@ class CalicoRoutes(Routes):
             self._nodes[number].reflector_cluster,
             *(number in end for session in self._sessions for end in session),
         )
-
-
-def _ends_within_s(hold_s: float) -> tuple[float, float]:
-    """Return when a session ends after the begin of a cut: its hold timer, less the age of the last keepalive."""
-    return hold_s * SHORTEST_TIMER - hold_s / KEEPALIVES - JITTER_S, hold_s + JITTER_S
-
-
-def _pause_s(cut_s: float) -> float:
-    """Return for how long after a cut of this length TCP may still wait with its next retransmission.
-
-    It doubles its intervals, so it waits at most as long again as it was cut off.
-    """
-    return min(cut_s, LONGEST_PAUSE_S)
-
-
-def _silences(periods: Periods, hold_s: float) -> tuple[tuple[float, float] | Doubt, ...]:
-    """Return the periods that may outlast a hold time, with the pause that TCP makes after them.
-
-    A session survives several short cuts if a keepalive, or a retransmitted packet, gets through between
-    them. That is certain only if the gap is longer than the interval of keepalives and than that pause.
-    """
-    shortest = _ends_within_s(hold_s)[0]
-    joined: list[tuple[float, float, int]] = []
-    for begin, end in periods:
-        if joined:
-            first, last, count = joined[-1]
-            if begin - last <= max(hold_s / KEEPALIVES, _pause_s(last - first)):
-                joined[-1] = (first, end, count + 1)
-                continue
-        joined.append((begin, end, 1))
-    long = [each for each in joined if each[1] - each[0] + _pause_s(each[1] - each[0]) > shortest]
-    return tuple((begin, end) if count == 1 else _several(begin, end, count) for begin, end, count in long)
-
-
-def _several(begin_s: float, end_s: float, count: int) -> Doubt:
-    why = (
-        f"{count} cuts within {end_s - begin_s:.0f} s: whether BGP sessions across them outlast the gaps between "
-        "them isn't modelled"
-    )
-    return Doubt(subject="the plan's cuts", why=why)
 
 
 def _doubts_of_range(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.rehearsal.network.calico_routes import CalicoRoutes
+from chaosext.rehearsal.network.gobgp_routes import GobgpRoutes
 from chaosext.rehearsal.network.routes import Declared, EveryNode, Proof
 from chaosext.rehearsal.snapshot.world import Doubt, Plugin
 
@@ -27,6 +28,8 @@ def routes_of(
     network = replace(world.network, doubts=(*doubts, *world.network.doubts))
     if network.plugin is Plugin.CALICO:
         return CalicoRoutes(replace(world, network=network), cut, periods)
+    if network.plugin in (Plugin.KUBE_ROUTER, Plugin.CILIUM_BGP):
+        return GobgpRoutes(replace(world, network=network), cut, periods)
     if network.plugin is Plugin.DECLARED and not doubts:
         return Declared(world.nodes, network.reached)
     unshown = network.plugin is Plugin.UNKNOWN and not network.doubts

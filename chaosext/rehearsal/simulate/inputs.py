@@ -97,6 +97,7 @@ class SimulationInputs:
             world.nodes is not self.world.nodes
             or world.pods is not self.world.pods
             or world.dns != self.world.dns
+            or world.network != self.world.network
         ):
             return SimulationInputs(world, self.plan)
         twin = copy(self)

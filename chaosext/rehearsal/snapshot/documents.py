@@ -368,6 +368,7 @@ _OF_A_KIND: Mapping[str, type[Document]] = {
     "Lease": Lease,
     "ConfigMap": ConfigMap,
     "MutatingWebhookConfiguration": WebhookConfiguration,
+    "ValidatingWebhookConfiguration": WebhookConfiguration,
 }
 _WITHOUT_MORE = ("Namespace", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")
 

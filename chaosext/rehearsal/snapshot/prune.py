@@ -3,9 +3,9 @@
 Every field that is kept is named here or in documents.py. A snapshot therefore never contains a Secret, an
 environment variable, an image, a command, a header of a hook or probe, a ConfigMap other than Cilium's
 routing settings, kubelet's clusterDNS and how long NodeLocal DNSCache serves expired names, or an annotation
-other than Calico's addresses, flannel's backend, KWOK's mark, a Service's topology and chaosext.io/quorum. Of a
-node's providerID only its scheme is kept. The only arguments kept are those flags of the control plane that a
-prediction reads (control_plane_flags.READ_FLAGS).
+other than Calico's addresses, flannel's backend, kube-router's peers, KWOK's mark, a Service's topology and
+chaosext.io/quorum. Of a node's providerID only its scheme is kept. The only arguments kept are those flags of the
+control plane (control_plane_flags.READ_FLAGS) and of kube-router that a prediction reads.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from chaosext.rehearsal.snapshot.dns_detection import (
     config_of_dns,
 )
 from chaosext.rehearsal.snapshot.mesh_detection import AMBIENT_LABEL
+from chaosext.rehearsal.snapshot.networks import cilium_bgp, kube_router
 from chaosext.rehearsal.snapshot.networks.calico import HARMLESS, READ
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
 from chaosext.rehearsal.snapshot.networks.cilium import KEYS as CILIUM_KEYS
 from chaosext.rehearsal.snapshot.networks.flannel import BACKEND
-from chaosext.rehearsal.snapshot.reader import NODE_LEASES, WITH_TIMINGS, WORKLOADS
+from chaosext.rehearsal.snapshot.reader import NODE_LEASES, WITH_TIMINGS, WORKLOADS, command_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -55,6 +56,7 @@ _ANNOTATIONS: Mapping[str, tuple[str, ...]] = {
         "projectcalico.org/IPv6Address",
         "projectcalico.org/RouteReflectorClusterID",
         BACKEND,
+        *kube_router.ANNOTATIONS,
         doc.KWOK,
         *NODE_ARGS,
     ),
@@ -71,7 +73,7 @@ CONFIGS = (CILIUM_CONFIG, KUBELET_CONFIG, *NODE_CACHES)
 class ObjectKind:
     """A kind of object to read: its names in a request and in a List, and its namespace ("" for all).
 
-    `name`: read only the object of this name, "" for all.
+    `name`: read only the object of this name, "" for all. `needs`: not asked for unless an object of this name exists.
     """
 
     plural: str
@@ -79,6 +81,7 @@ class ObjectKind:
     api_version: str
     namespace: str = ""
     name: str = ""
+    needs: str = ""
 
 
 WANTED = (
@@ -96,6 +99,11 @@ WANTED = (
         kind="MutatingWebhookConfiguration",
         api_version="admissionregistration.k8s.io/v1",
     ),
+    ObjectKind(
+        plural="validatingwebhookconfigurations",
+        kind="ValidatingWebhookConfiguration",
+        api_version="admissionregistration.k8s.io/v1",
+    ),
     ObjectKind(plural="bgppeers", kind="BGPPeer", api_version="crd.projectcalico.org/v1"),
     ObjectKind(plural="bgpconfigurations", kind="BGPConfiguration", api_version="crd.projectcalico.org/v1"),
     ObjectKind(plural="ippools", kind="IPPool", api_version="crd.projectcalico.org/v1"),
@@ -108,6 +116,10 @@ WANTED = (
         )
         for name in CONFIGS
     ),
+    *(
+        ObjectKind(plural=plural, kind=kind, api_version="cilium.io/v2alpha1", needs=CILIUM_CONFIG)
+        for kind, plural in cilium_bgp.PLURALS.items()
+    ),
     ObjectKind(plural="pods", kind="Pod", api_version="v1"),
     ObjectKind(plural="leases", kind="Lease", api_version="coordination.k8s.io/v1", namespace=NODE_LEASES),
 )
@@ -119,6 +131,8 @@ def least(wanted: ObjectKind, item: Mapping[str, Any]) -> dict[str, Any]:
     said = {"apiVersion": wanted.api_version, "kind": wanted.kind}
     if wanted.kind in _CALICO_KINDS:
         return said | _calico(wanted.kind, item)
+    if wanted.kind in cilium_bgp.BGP_KINDS:
+        return said | cilium_bgp.kept(wanted.kind, item)
     kept: dict[str, Any] = msgspec.to_builtins(msgspec.convert(item, doc.KINDS[wanted.kind]))
     _keep(kept["metadata"], "annotations", _ANNOTATIONS.get(wanted.kind, ()))
     if wanted.kind not in _WITH_ALL_LABELS:
@@ -127,13 +141,15 @@ def least(wanted: ObjectKind, item: Mapping[str, Any]) -> dict[str, Any]:
         _complete_pod(kept, item)
     elif wanted.kind == "ConfigMap":
         _keep_config(kept)
-    _keep_timings(kept["metadata"].get("annotations", {}))
+    _keep_arguments(kept["metadata"].get("annotations", {}))
     if provider := kept.get("spec", {}).get("providerID"):
         kept["spec"]["providerID"] = f"{provider.partition('://')[0]}://"
     return said | kept
 
 
-def _keep_timings(annotations: dict[str, str]) -> None:
+def _keep_arguments(annotations: dict[str, str]) -> None:
+    if kube_router.PEERS in annotations:
+        annotations[kube_router.PEERS] = ""
     for name in NODE_ARGS:
         if name in annotations:
             annotations[name] = timing_node_args(annotations[name])
@@ -183,11 +199,11 @@ def _complete_pod(kept: dict[str, Any], item: Mapping[str, Any]) -> None:
         status["conditions"] = [each for each in status["conditions"] if each.get("type") == "Ready"]
     if item["metadata"]["name"].startswith(WITH_TIMINGS):
         for container, whole in zip(kept["spec"]["containers"], item["spec"]["containers"], strict=True):
-            container["command"] = [each for each in _words(whole) if _is_timing(each)]
-
-
-def _words(container: Mapping[str, Any]) -> list[str]:
-    return [*(container.get("command") or ()), *(container.get("args") or ())]
+            container["command"] = [each for each in command_of(whole) if _is_timing(each)]
+    if item["metadata"]["name"].startswith(kube_router.PROGRAM):
+        for container, whole in zip(kept["spec"]["containers"], item["spec"]["containers"], strict=True):
+            if words := kube_router.kept_words(command_of(whole)):
+                container["command"] = words
 
 
 def _is_timing(word: str) -> bool:

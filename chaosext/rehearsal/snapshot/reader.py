@@ -50,8 +50,10 @@ from chaosext.rehearsal.snapshot.mesh_detection import (
     MeshSighting,
     other_meshes,
 )
+from chaosext.rehearsal.snapshot.networks import kube_router
 from chaosext.rehearsal.snapshot.networks.calico import READ
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
+from chaosext.rehearsal.snapshot.networks.cilium_bgp import AGENTS_END, BGP_KINDS
 from chaosext.rehearsal.snapshot.networks.detect import detect
 from chaosext.rehearsal.snapshot.networks.flannel import BACKEND
 from chaosext.rehearsal.snapshot.networks.overlays import ANTREA_CONFIG
@@ -119,6 +121,9 @@ OWN_NAMESPACE = "kube-system"
 GATHERED_SPACES = ("openshift", "kube-", "default")
 """How namespaces begin that must-gather takes, or that have no Pods."""
 
+REVISION = "controller-revision-hash"
+"""Label of a DaemonSet's Pods that tells its templates apart."""
+
 NODE_LEASES = "kube-node-lease"
 HEALTH_CHECKS = ("MachineHealthCheck", "NodeHealthCheck")
 """Kinds that replace nodes which are not Ready: OpenShift, Cluster API; Medik8s."""
@@ -166,6 +171,8 @@ class _World:
         self._sees_manager = False
         self._distribution: dict[str, str] | None = None
         self._backends: dict[str, str] = {}
+        self._notes: dict[str, dict[str, str]] = {}
+        self._routers: dict[str, list[str]] = {}
 
     def made(self, arguments: Sequence[str]) -> World:
         flags, found, pods = given_flags(arguments), self._nodes(), self._pods()
@@ -261,6 +268,14 @@ class _World:
             for each in found
             if (backend := (each.metadata.annotations or {}).get(BACKEND, ""))
         }
+        self._notes = {
+            each.metadata.name: {
+                key: notes[key]
+                for key in kube_router.ANNOTATIONS
+                if key in (notes := each.metadata.annotations or {})
+            }
+            for each in found
+        }
         made = {each.metadata.name: _node(each, calico.get(each.metadata.name), leases) for each in found}
         self._distribution = distribution_flags(each.metadata.annotations or {} for each in found)
         nodes = tuple(made.values())
@@ -300,11 +315,22 @@ class _World:
             if each.metadata.namespace == "kube-system" and each.metadata.name.startswith(WITH_TIMINGS):
                 self._static.append(raw)
                 self._sees_manager |= each.metadata.name.startswith(MANAGER)
+            if each.metadata.name.startswith(kube_router.PROGRAM):
+                self._note_router(each.metadata, raw)
             pods.append(make(each))
         if doubles := self._listed.doubles:
             said = ", ".join(f"{count} {kind}" for kind, count in sorted(doubles.items()))
             self._assume(f"objects that occur more than once count once, the newest of each: {said}")
         return tuple(pods)
+
+    def _note_router(self, meta: doc.Meta, raw: bytes | memoryview) -> None:
+        """Keep the arguments of kube-router's agents, once for each template."""
+        template = f"{meta.owner} {(meta.labels or {}).get(REVISION, '')}"
+        if template not in self._routers:
+            containers = (plain(raw).get("spec") or {}).get("containers") or ()
+            self._routers[template] = [
+                word for each in containers for word in kube_router.kept_words(command_of(each))
+            ]
 
     def _workloads(self) -> dict[tuple[str, str], Workload]:
         found = (_workload(kind, each) for kind in WORKLOADS for each in self._listed.of(kind, doc.Workload))
@@ -345,6 +371,9 @@ class _World:
         found, specs = detect(self._sighting(nodes, pods)), {id(pod.spec): pod.spec for pod in pods}
         if found.plugin is Plugin.CALICO:
             self._missing.update(kind for kind in CALICO_KINDS if not self._listed.has(kind))
+        if found.plugin is Plugin.CILIUM_BGP:
+            self._otherwise.append(AGENTS_END)
+        more: dict[str, Any] = {} if found.hold_s is None else {"hold_s": found.hold_s}
         return Network(
             plugin=found.plugin,
             shown=found.shown,
@@ -353,9 +382,14 @@ class _World:
             bgp_enabled=found.bgp_enabled,
             felix_routes=found.felix_routes,
             peers=tuple(self._plain("BGPPeer", BgpPeer)),
-            full_mesh=self._full_mesh(),
+            full_mesh=self._full_mesh() if found.meshed is None else found.meshed,
+            ebpf=found.ebpf,
+            typha=found.typha,
+            announcing=found.announcing,
+            lingers_s=found.lingers_s,
             pools=tuple(self._plain("IPPool", IpPool)),
             nodelocal_dns=any(map(is_node_cache, specs.values())),
+            **more,
         )
 
     def _full_mesh(self) -> bool | None:
@@ -376,11 +410,17 @@ class _World:
             nodes=nodes,
             pods=pods,
             daemon_sets=[each.metadata.name for each in daemon_sets],
+            deployments={each.metadata.name for each in self._listed.of("Deployment", doc.Workload)},
             others=self._listed.others,
             objects=objects,
             configs=configs,
             backends=self._backends,
             missed={kind: why for kind, why in self._listed.missed.items() if not self._listed.has(kind)},
+            documents={
+                kind: [plain(raw) for _, raw in self._listed.items.get(kind, ())] for kind in BGP_KINDS
+            },
+            arguments=self._routers,
+            notes=self._notes,
         )
 
     def _plain(self, kind: str, value: type[Custom]) -> Iterator[Custom]:
@@ -529,6 +569,11 @@ def _node(found: doc.Node, bgp: doc.CalicoBgp | None, leases: Mapping[str, datet
         or notes.get("projectcalico.org/RouteReflectorClusterID", ""),
         **more,
     )
+
+
+def command_of(container: Mapping[str, Any]) -> list[str]:
+    """Return the words of a container's command and arguments."""
+    return [*(container.get("command") or ()), *(container.get("args") or ())]
 
 
 def _is_api_server(pod: Pod) -> bool:

@@ -45,6 +45,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "PodDisruptionBudget": ("policy",),
     "Lease": ("coordination.k8s.io",),
     "MutatingWebhookConfiguration": ("admissionregistration.k8s.io",),
+    "ValidatingWebhookConfiguration": ("admissionregistration.k8s.io",),
     "Installation": ("operator.tigera.io",),
 }
 """Kind -> the API groups in which it is the kind that is meant. Longhorn has a Node and Knative a Service, too."""

@@ -320,6 +320,10 @@ class Plugin(StrEnum):
     """Pod addresses belong to the fabric (a cloud's VPC): no route announcement is needed."""
     OVERLAY = "overlay"
     """Another overlay (flannel, Cilium in tunnel mode) between nodes: no route announcement is needed."""
+    KUBE_ROUTER = "kube-router"
+    """Sessions between all nodes, or with the fabric."""
+    CILIUM_BGP = "cilium-bgp"
+    """Cilium without tunnels: its agents announce each node's Pods to the fabric."""
     DECLARED = "declared"
     """The plan says which nodes' Pods stay reachable."""
     UNKNOWN = "unknown"
@@ -334,6 +338,9 @@ class Network:
     if Calico runs without BIRD. `felix_routes`: Felix programs all routes, also those without a tunnel.
     `hold_s`: hold time of its BGP sessions, in seconds. `reached`: the nodes whose Pods stay reachable,
     according to the plan.
+    `announcing`: the nodes that announce their Pods to the fabric, with kube-router or Cilium. `lingers_s`: for how
+    long graceful restart keeps the routes of a session that has ended. `agents_end`: Cilium's agents end without the
+    API server. `ebpf`: Felix forwards Pod traffic by eBPF; `typha`: the nodes of its Typha.
     """
 
     plugin: Plugin = Plugin.UNKNOWN
@@ -349,6 +356,11 @@ class Network:
     reached: frozenset[str] = frozenset()
     is_complete: bool = False
     """Whether it is known that no object is missing, as from one cluster whose routes are proven another is derived."""
+    announcing: frozenset[str] = frozenset()
+    lingers_s: float = 0.0
+    agents_end: bool = False
+    ebpf: bool = False
+    typha: frozenset[str] = frozenset()
     nodelocal_dns: bool = False
     """NodeLocal DNSCache runs on every node (DaemonSet node-local-dns)."""
 

@@ -29,7 +29,7 @@ NEEDED = ("nodes", "pods")
 class Taking:
     """A snapshot in progress. `kinds`: those that were read; `counts`: objects of each.
 
-    `missed`: kind -> why the cluster has none, or doesn't show it.
+    `missed`: kind -> why the cluster has none, or doesn't show it. `named`: objects that were asked for by name.
     """
 
     cluster: Cluster
@@ -37,6 +37,7 @@ class Taking:
     kinds: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     missed: dict[str, str] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)
 
     def items(self) -> Iterator[dict[str, Any]]:
         """Every object, reduced to the fields that are needed.
@@ -44,6 +45,8 @@ class Taking:
         Raises `Refused` if nodes or Pods may not be read, and `Unreachable` if a page takes longer than `page_s`.
         """
         for wanted in WANTED:
+            if wanted.needs and wanted.needs not in self.named:
+                continue
             try:
                 yield from self._of(wanted)
             except NotFound:
@@ -69,7 +72,9 @@ class Taking:
         namespace = wanted.namespace or None
         if wanted.name:
             path = resource_path(wanted.plural, wanted.name, namespace=namespace)
-            yield {"items": [self.cluster.request("GET", path, timeout_s=self.page_s)]}
+            found = self.cluster.request("GET", path, timeout_s=self.page_s)
+            self.named.add(wanted.name)
+            yield {"items": [found]}
             return
         yield from self.cluster.pages(wanted.plural, namespace=namespace, timeout_s=self.page_s)
 

@@ -198,3 +198,15 @@ def test_where_there_is_no_cilium_nothing_is_missed(
 ) -> None:
     assert invoke(["snapshot", "-o", str(tmp_path / "c.json")]) == 0
     assert "ConfigMap" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("has_cilium", [True, False])
+def test_ciliums_kinds_are_asked_for_where_it_has_settings(
+    api: Api, tmp_path: Path, has_cilium: bool
+) -> None:
+    if has_cilium:
+        api.items.append(
+            {"kind": "ConfigMap", "metadata": {"name": "cilium-config", "namespace": "kube-system"}}
+        )
+    assert invoke(["snapshot", "-o", str(tmp_path / "c.json")]) == 0
+    assert ("/apis/cilium.io/v2alpha1/ciliumbgpadvertisements" in api.asked) is has_cilium

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from chaosext.rehearsal.snapshot.networks.signs import NetworkSigns, Values
 
-AGENT = "calico-node"
+AGENT, TYPHA = "calico-node", "calico-typha"
 
 READ: Mapping[str, frozenset[str]] = {
     "BGPPeer": frozenset({"peerIP", "node", "nodeSelector", "peerSelector", "asNumber"}),
@@ -69,11 +69,38 @@ def calico(seen: NetworkSigns) -> Shown:
     felix = seen.objects.get("FelixConfiguration", ())
     return Shown(
         plugin=Plugin.CALICO,
-        doubts=(*agents_missing(seen, AGENT), *_unread(seen, "IPPool"), *_settings(seen)),
+        doubts=(
+            *agents_missing(seen, AGENT),
+            *_unread(seen, "IPPool"),
+            *_settings(seen),
+            *_typha_unseen(seen),
+        ),
         bgp_doubts=tuple(_of_bgp(seen)),
         bgp_enabled=all(text(spec, "calicoNetwork", "bgp") != "Disabled" for _, spec in installed),
         felix_routes=any(spec.get("programClusterRoutes") == "Enabled" for _, spec in felix),
+        ebpf=_is_ebpf(seen),
+        typha=_typhas(seen),
     )
+
+
+def _typhas(seen: NetworkSigns) -> frozenset[str]:
+    """Return the nodes of Typha, which Felix connects to instead of the API server."""
+    return frozenset(pod.node for pod in seen.pods if pod.spec.labels.get("k8s-app") == TYPHA)
+
+
+def _typha_unseen(seen: NetworkSigns) -> Iterator[Doubt]:
+    """Report a Typha without Pods: the operator always runs one."""
+    is_said = bool(seen.objects.get("Installation")) or TYPHA in seen.deployments
+    if _is_ebpf(seen) and is_said and not _typhas(seen):
+        why = "none of its Pods is in the snapshot, and Felix, which forwards by eBPF, restarts when it loses it"
+        yield Doubt(subject=f"Deployment/{TYPHA}", why=why)
+
+
+def _is_ebpf(seen: NetworkSigns) -> bool:
+    """Whether Felix forwards Pod traffic by eBPF, in place of kube-proxy."""
+    felix, installed = seen.objects.get("FelixConfiguration", ()), seen.objects.get("Installation", ())
+    planes = (text(spec, "calicoNetwork", "linuxDataplane") for _, spec in installed)
+    return any(spec.get("bpfEnabled") for _, spec in felix) or "BPF" in planes
 
 
 def policy_only(seen: NetworkSigns, plugin_type: str) -> bool:
@@ -115,9 +142,6 @@ def _settings(seen: NetworkSigns) -> Iterator[Doubt]:
         said = f"it could not be read ({why}), and may disable VXLAN or enable eBPF"
         yield Doubt(subject="FelixConfiguration", why=said)
     for name, spec in seen.objects.get("FelixConfiguration", ()):
-        if spec.get("bpfEnabled"):
-            said = "what Felix' eBPF programs do in a cut isn't modelled"
-            yield Doubt(subject=f"FelixConfiguration/{name}", key="spec.bpfEnabled", why=said)
         if spec.get("vxlanEnabled") is False:
             yield Doubt(
                 subject=f"FelixConfiguration/{name}", key="spec.vxlanEnabled", why="VXLAN is turned off"
@@ -132,6 +156,6 @@ def _installed(name: str, spec: Values) -> Iterator[Doubt]:
     if plugin not in ("", "Calico"):
         said = f"{plugin} carries Pod traffic, and Calico only its policy"
         yield Doubt(subject=f"Installation/{name}", key="spec.cni.type", why=said)
-    if plane not in ("", "Iptables", "Nftables"):
+    if plane not in ("", "Iptables", "Nftables", "BPF"):
         said = f"what the dataplane {plane} does in a cut isn't modelled"
         yield Doubt(subject=f"Installation/{name}", key="spec.calicoNetwork.linuxDataplane", why=said)

@@ -9,6 +9,7 @@ from chaosext.rehearsal.snapshot.networks.calico import calico, policy_only
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
 from chaosext.rehearsal.snapshot.networks.cilium import chained, cilium
 from chaosext.rehearsal.snapshot.networks.flannel import canal, flannel, is_k3s
+from chaosext.rehearsal.snapshot.networks.kube_router import kube_router, routes_nothing
 from chaosext.rehearsal.snapshot.networks.signs import Shown, names_of, templates
 from chaosext.rehearsal.snapshot.world import Doubt, Plugin
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 CALICO, CANAL, CILIUM, FLANNEL = "Calico", "Canal", "Cilium", "flannel"
 AWS, AZURE, OPENSHIFT_SDN = "Amazon VPC CNI", "Azure CNI", "OpenShift SDN"
 ANTREA, KUBE_OVN, OVN_KUBERNETES = "Antrea", "Kube-OVN", "OVN-Kubernetes"
+KUBE_ROUTER = "kube-router"
 
 SIGNS: Mapping[str, tuple[str, ...]] = {
     CALICO: ("calico-node",),
@@ -31,7 +33,7 @@ SIGNS: Mapping[str, tuple[str, ...]] = {
     AZURE: ("azure-cns",),
     ANTREA: ("antrea",),
     "kindnet": ("kindnet",),
-    "kube-router": ("kube-router",),
+    KUBE_ROUTER: ("kube-router",),
     KUBE_OVN: ("kube-ovn", "ovs-ovn"),
     OPENSHIFT_SDN: ("sdn",),
     OVN_KUBERNETES: ("ovnkube",),
@@ -68,6 +70,7 @@ _PROOFS: Mapping[str, Callable[[NetworkSigns], Shown]] = {
     "Weave Net": overlays.weave,
     "kindnet": overlays.kindnet,
     ANTREA: overlays.antrea,
+    KUBE_ROUTER: kube_router,
 }
 """Network -> function that proves that it carries Pod traffic, and how, or lists the doubts."""
 
@@ -78,6 +81,8 @@ def detect(seen: NetworkSigns) -> Shown:
     Signs of two networks are no doubt where one of them is known to leave Pod traffic to the other.
     """
     signs = dict(_signs(seen))
+    if len(signs) > 1 and routes_nothing(seen):
+        signs.pop(KUBE_ROUTER, None)
     cloud = _cloud(seen, frozenset(signs))
     if cloud:
         return cloud(seen)

@@ -14,7 +14,7 @@ from chaosext.rehearsal.snapshot.node_patterns import is_over
 from chaosext.rehearsal.snapshot.world import Doubt, Plugin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from chaosext.rehearsal.snapshot.world import Node, Pod
 
@@ -30,17 +30,23 @@ class NetworkSigns:
 
     `others`: (API group, kind) -> one object of each, for groups that are not Kubernetes' own. `objects`:
     kind -> (name, spec) of Calico's objects. `configs`: (namespace, ConfigMap) -> its data. `backends`: node
-    -> flanneld's annotation. `missed`: kind -> why it could not be read when the snapshot was taken.
+    -> flanneld's annotation. `missed`: kind -> why it could not be read when the snapshot was taken. `documents`:
+    kind -> Cilium's BGP objects. `arguments`: template of kube-router's agents -> the words of their command.
+    `notes`: node -> its annotations that kube-router reads.
     """
 
     nodes: Sequence[Node]
     pods: Iterable[Pod]
     daemon_sets: Iterable[str] = ()
+    deployments: Collection[str] = ()
     others: Mapping[tuple[str, str], str] = field(default_factory=dict)
     objects: Mapping[str, Sequence[tuple[str, Values]]] = field(default_factory=dict)
     configs: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     backends: Mapping[str, str] = field(default_factory=dict)
     missed: Mapping[str, str] = field(default_factory=dict)
+    documents: Mapping[str, Sequence[Values]] = field(default_factory=dict)
+    arguments: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def kinds_in(self, group: str) -> Iterator[tuple[str, str]]:
         """Yield (kind, one object) for each kind of an API group or of its subgroups."""
@@ -57,7 +63,10 @@ class NetworkSigns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """The network that a snapshot shows, with the fields of `Network`."""
+    """The network that a snapshot shows, with the fields of `Network`. `meshed`: kube-router's mesh between nodes.
+
+    `hold_s`: hold time of BGP sessions, in seconds; None for BIRD's.
+    """
 
     plugin: Plugin
     shown: str = ""
@@ -65,6 +74,12 @@ class Shown:
     bgp_doubts: tuple[Doubt, ...] = ()
     bgp_enabled: bool = True
     felix_routes: bool = False
+    ebpf: bool = False
+    typha: frozenset[str] = frozenset()
+    announcing: frozenset[str] = frozenset()
+    meshed: bool | None = None
+    hold_s: float | None = None
+    lingers_s: float = 0.0
 
 
 def proven(plugin: Plugin, shown: str, *doubts: Doubt) -> Shown:

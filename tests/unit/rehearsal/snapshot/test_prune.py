@@ -91,7 +91,7 @@ def test_of_every_kind_only_named_fields_are_kept(wanted: object) -> None:
         "webhooks": [{"name": "s3cr3t", "failurePolicy": "Fail", **parts}],
         **parts,
     }
-    if each.kind not in ("Node", "Pod"):
+    if each.kind not in ("Node", "Pod", "CiliumBGPAdvertisement"):
         made["metadata"]["labels"] = secret  # type: ignore[index]
     assert "s3cr3t" not in json.dumps(least(each, made))
 
@@ -125,6 +125,51 @@ def test_of_the_control_planes_arguments_only_timings_are_kept(tmp_path: Path) -
     assert "s3cr3t" not in text
     world = world_of(tmp_path / "c.json", *map(kept, (*SMALL, made)))
     assert world.control_plane.timings.grace_s == 20.0
+
+
+def test_of_kube_routers_arguments_only_what_decides_its_sessions_is_kept() -> None:
+    made = pod("kube-router-x", "worker-1", "kube-system", "DaemonSet/kube-router")
+    made["spec"]["containers"] = [
+        {
+            "name": "router",
+            "args": ["--run-router", "--peer-router-passwords=s3cr3t", "--bgp-holdtime", "30s"],
+        },
+        {"name": "other", "args": ["--bgp-holdtime=s3cr3t"]},
+    ]
+    router, other = kept(made)["spec"]["containers"]
+    assert router["command"] == ["kube-router", "--bgp-holdtime=30s", "--run-router=true"]
+    assert "command" not in other
+    noted = node("worker-1")
+    noted["metadata"]["annotations"] = {
+        "kube-router.io/peers": "- password: s3cr3t",
+        "kube-router.io/peer.ips": "10.0.0.9",
+    }
+    assert kept(noted)["metadata"]["annotations"] == {
+        "kube-router.io/peers": "",
+        "kube-router.io/peer.ips": "10.0.0.9",
+    }
+
+
+def test_of_ciliums_bgp_only_who_announces_what_to_whom_is_kept() -> None:
+    peer = {
+        "name": "x",
+        "peerASN": 1,
+        "peerAddress": "10.0.0.254",
+        "peerConfigRef": {"name": "leaf", "group": "x"},
+    }
+    made = item(
+        "CiliumBGPClusterConfig",
+        "rack0",
+        api="cilium.io/v2alpha1",
+        spec={
+            "nodeSelector": {"matchLabels": {"rack": "0"}, "x": 1},
+            "bgpInstances": [{"name": "y", "peers": [peer]}],
+        },
+    )
+    assert kept(made)["spec"] == {
+        "nodeSelector": {"matchLabels": {"rack": "0"}},
+        "bgpInstances": [{"peers": [{"peerAddress": "10.0.0.254", "peerConfigRef": {"name": "leaf"}}]}],
+    }
 
 
 def test_of_a_nodes_annotations_only_calicos_are_kept() -> None:

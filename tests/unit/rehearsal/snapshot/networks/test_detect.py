@@ -89,7 +89,67 @@ def cilium_config(namespace: str = "kube-system", **data: str) -> Item:
 FLANNEL = agents("kube-flannel-ds", app="flannel")
 CILIUM = (*BARE, *agents("cilium"))
 TUNNEL = cilium_config(routing_mode="tunnel", tunnel_protocol="vxlan", ipam="cluster-pool")
-CILIUM_BGP = item("CiliumBGPClusterConfig", "rack0", api="cilium.io/v2alpha1", spec={})
+NATIVE = cilium_config(routing_mode="native", ipam="kubernetes", enable_bgp_control_plane="true")
+
+
+def bgp(kind: str, name: str, labels: Item | None = None, **spec: Any) -> Item:
+    return item(kind, name, api="cilium.io/v2alpha1", metadata={"labels": labels or {}}, spec=spec)
+
+
+def policy(leaf: str = "10.0.0.254/32", **more: Any) -> Item:
+    router = {
+        "localASN": 64512,
+        "exportPodCIDR": True,
+        "neighbors": [{"peerAddress": leaf, "peerASN": 64512}],
+    }
+    return bgp("CiliumBGPPeeringPolicy", "rack0", virtualRouters=[router], **more)
+
+
+WORKERS_ONLY = {"matchExpressions": [{"key": CONTROL_PLANE, "operator": "DoesNotExist"}]}
+PEERS = {"name": "leaf", "peerASN": 64512, "peerAddress": "10.0.0.254", "peerConfigRef": {"name": "leaf"}}
+CILIUM_BGP = bgp(
+    "CiliumBGPClusterConfig",
+    "rack0",
+    nodeSelector=WORKERS_ONLY,
+    bgpInstances=[{"name": "tor", "localASN": 64512, "peers": [PEERS]}],
+)
+PEER_CONFIG = bgp(
+    "CiliumBGPPeerConfig",
+    "leaf",
+    families=[{"afi": "ipv4", "safi": "unicast", "advertisements": {"matchLabels": {"advertise": "bgp"}}}],
+)
+ADVERTISED = bgp(
+    "CiliumBGPAdvertisement",
+    "pods",
+    labels={"advertise": "bgp"},
+    advertisements=[{"advertisementType": "PodCIDR"}],
+)
+
+
+def routers(*flags: str, **notes: str) -> tuple[Item, ...]:
+    """The cluster with kube-router: its arguments, and annotations of each node."""
+    made = agents("kube-router")
+    for each in made:
+        each["spec"]["containers"] = [{"name": "kube-router", "args": ["--run-router=true", *flags]}]
+    found = {f"kube-router.io/{key.replace('__', '.')}": value for key, value in notes.items()}
+    nodes = tuple({**each, "metadata": {**each["metadata"], "annotations": found}} for each in BARE[:3])
+    return (*nodes, *BARE[3:], *made)
+
+
+def ebpf(*typhas: str) -> tuple[Item, ...]:
+    """The cluster with Calico's VXLAN and eBPF, and Typha on these nodes."""
+    made = (
+        pod(f"typha-{on}", on, "calico-system", "ReplicaSet/typha-1", {"k8s-app": "calico-typha"})
+        for on in typhas
+    )
+    return (
+        *BARE,
+        *AGENTS,
+        VXLAN,
+        item("FelixConfiguration", "default", api=CALICO_API, spec={"bpfEnabled": True}),
+        *made,
+    )
+
 
 ANTREA_ENCAP = item(
     "ConfigMap",
@@ -166,6 +226,42 @@ PROVEN: dict[str, tuple[Item, ...]] = {
     "Weave Net": (*BARE, *agents("weave-net", name="weave-net")),
     "kindnet": (*BARE, *agents("kindnet", app="kindnet")),
     "Antrea": (*BARE, *agents("antrea-agent", component="antrea-agent"), ANTREA_ENCAP),
+    "Cilium's tunnels, and its BGP for load balancers": (
+        *CILIUM,
+        cilium_config(routing_mode="tunnel", enable_bgp_control_plane="true"),
+        CILIUM_BGP,
+    ),
+    "Cilium's direct routes": (*CILIUM, cilium_config(routing_mode="native", auto_direct_node_routes="true")),
+    "Cilium's direct routes, before 1.14": (
+        *CILIUM,
+        cilium_config(tunnel="disabled", auto_direct_node_routes="true"),
+    ),
+    "Cilium with a cloud's addresses": (
+        *({**each, "spec": {**each["spec"], "providerID": "aws:///a/i-1"}} for each in BARE[:3]),
+        *CILIUM[3:],
+        cilium_config(routing_mode="native", ipam="eni"),
+    ),
+    "Cilium's BGP by policy": (*CILIUM, NATIVE, policy()),
+    "Cilium's BGP by cluster configuration": (*CILIUM, NATIVE, CILIUM_BGP, PEER_CONFIG, ADVERTISED),
+    "kube-router": routers(),
+    "kube-router with graceful restart": routers("--bgp-graceful-restart"),
+    "kube-router with the fabric": routers("--peer-router-ips=10.0.0.254", "--enable-ibgp=false"),
+    "kube-router with a leaf for each node": routers("--enable-ibgp=false", peer__ips="10.0.0.254"),
+    "kube-router beside flannel": (
+        *BARE,
+        *FLANNEL,
+        *(
+            {
+                **each,
+                "spec": {
+                    **each["spec"],
+                    "containers": [{"name": "r", "command": ["kube-router", "--run-router=false"]}],
+                },
+            }
+            for each in agents("kube-router")
+        ),
+    ),
+    "Calico's eBPF": ebpf(),
 }
 
 CLOUDS: dict[str, tuple[Item, ...]] = {
@@ -300,7 +396,12 @@ UNPROVEN: dict[str, tuple[tuple[Item, ...], str]] = {
         ),
         "linuxDataplane",
     ),
-    "Calico's eBPF": ((*SMALL, extra("FelixConfiguration", bpfEnabled=True)), "bpfEnabled"),
+    "Calico's eBPF with Typha across the cut": (ebpf("worker-1"), "Deployment/calico-typha"),
+    "Calico's eBPF with Typha across the cut, the other way": (ebpf("cp-1"), "Deployment/calico-typha"),
+    "Calico's eBPF with a Typha that isn't shown": (
+        (*ebpf(), extra("Installation", "operator.tigera.io/v1", calicoNetwork={"linuxDataplane": "BPF"})),
+        "Deployment/calico-typha: none of its Pods",
+    ),
     "Calico's VXLAN, turned off": (
         (*BARE, *AGENTS, VXLAN, extra("FelixConfiguration", vxlanEnabled=False)),
         "vxlanEnabled",
@@ -333,24 +434,47 @@ UNPROVEN: dict[str, tuple[tuple[Item, ...], str]] = {
     ),
     "Cilium without its settings": (CILIUM, "ConfigMap/kube-system/cilium-config routing-mode"),
     "Cilium without a mode": ((*CILIUM, cilium_config(ipam="cluster-pool")), "routing-mode"),
-    "Cilium's native routing": ((*CILIUM, cilium_config(routing_mode="native")), "'native', not 'tunnel'"),
-    "Cilium's native routing, before 1.14": ((*CILIUM, cilium_config(tunnel="disabled")), "tunnel"),
+    "Cilium's native routing": ((*CILIUM, cilium_config(routing_mode="native")), "auto-direct-node-routes"),
+    "Cilium's native routing, before 1.14": (
+        (*CILIUM, cilium_config(tunnel="disabled")),
+        "auto-direct-node-routes",
+    ),
+    "Cilium's direct routes to some nodes": (
+        (
+            *CILIUM,
+            cilium_config(
+                routing_mode="native", auto_direct_node_routes="true", direct_routing_skip_unreachable="true"
+            ),
+        ),
+        "direct-routing-skip-unreachable",
+    ),
+    "Cilium with a cloud's addresses, elsewhere": (
+        (*CILIUM, cilium_config(routing_mode="native", ipam="eni")),
+        "spec.providerID: is not aws's",
+    ),
+    "Cilium's BGP without a policy": ((*CILIUM, NATIVE), "announces Pod addresses"),
+    "Cilium's BGP that announces Services only": (
+        (
+            *CILIUM,
+            NATIVE,
+            CILIUM_BGP,
+            PEER_CONFIG,
+            {**ADVERTISED, "spec": {"advertisements": [{"advertisementType": "Service"}]}},
+        ),
+        "announces Pod addresses",
+    ),
+    "Cilium's BGP without its peers' settings": (
+        (*CILIUM, NATIVE, CILIUM_BGP, ADVERTISED),
+        "CiliumBGPClusterConfig/rack0 spec.bgpInstances.peers.peerConfigRef",
+    ),
+    "Cilium's BGP with a node": ((*CILIUM, NATIVE, policy("10.0.0.1/32")), "sessions between nodes"),
     "Cilium that says both": (
         (*CILIUM, cilium_config(routing_mode="tunnel", tunnel="disabled")),
         "'disabled', neither vxlan nor geneve",
     ),
-    "Cilium's BGP": (
-        (*CILIUM, cilium_config(routing_mode="tunnel", enable_bgp_control_plane="true"), CILIUM_BGP),
-        "BGP",
-    ),
-    "Cilium's BGP by its kinds": ((*CILIUM, TUNNEL, CILIUM_BGP), "CiliumBGPClusterConfig/rack0"),
     "Cilium's settings of single nodes": (
         (*CILIUM, TUNNEL, extra("CiliumNodeConfig", "cilium.io/v2", name="rack0")),
         "CiliumNodeConfig/rack0",
-    ),
-    "Cilium's BGP by MetalLB": (
-        (*CILIUM, cilium_config(routing_mode="tunnel", bgp_announce_pod_cidr="true")),
-        "bgp-announce-pod-cidr",
     ),
     "Cilium on a cloud's addresses": (
         (*CILIUM, cilium_config(routing_mode="tunnel", ipam="eni")),
@@ -375,7 +499,20 @@ UNPROVEN: dict[str, tuple[tuple[Item, ...], str]] = {
         "Node/worker-1",
     ),
     "a node that flannel doesn't know": ((*with_backend("vxlan", "vxlan", ""), *FLANNEL), "Node/worker-2"),
-    "kube-router": ((*BARE, *agents("kube-router")), "kube-router carries Pod traffic"),
+    "kube-router without its arguments": ((*BARE, *agents("kube-router")), "its arguments: are not in"),
+    "kube-router with a mesh for each AS": (
+        routers("--nodes-full-mesh=false"),
+        "--nodes-full-mesh: is false",
+    ),
+    "kube-router with reflectors": (routers(rr__server="42"), "annotation kube-router.io/rr.server"),
+    "kube-router with peers that aren't read": (routers(peers=""), "annotation kube-router.io/peers"),
+    "kube-router with a node as peer": (
+        routers(peer__ips="10.0.0.1"),
+        "names 10.0.0.1, a node of the cluster",
+    ),
+    "kube-router that announces no Pods": (routers("--advertise-pod-cidr=false"), "--advertise-pod-cidr"),
+    "kube-router without any session": (routers("--enable-ibgp=false"), "--enable-ibgp: is false"),
+    "kube-router on some nodes": (routers()[:-1], "none of its Pods runs on worker-2"),
     "a DaemonSet without Pods": (
         (*SMALL, item("DaemonSet", "kube-router", "kube-system", "apps/v1")),
         "several networks",
@@ -423,6 +560,34 @@ def test_what_could_not_be_read_is_not_taken_to_be_absent(tmp_path: Path) -> Non
     assert routes_of(read_snapshot([both]), WORKERS).proof.holds
 
 
+@pytest.mark.parametrize(
+    "items",
+    [
+        (*CILIUM, NATIVE, policy(nodeSelector=WORKERS_ONLY)),
+        (*CILIUM, NATIVE, CILIUM_BGP, PEER_CONFIG, ADVERTISED),
+    ],
+)
+def test_pods_on_nodes_that_announce_nothing_are_not_reached(read: Read, items: tuple[Item, ...]) -> None:
+    """The incident, on Cilium's BGP: only workers have a policy."""
+    found = routes_of(read(*items), WORKERS)
+    assert found.proof.holds
+    assert found.reaches(CP, TWO)
+    assert found.reaches(ONE, CP) is False
+
+
+def test_the_rights_that_ciliums_kinds_need_are_named(tmp_path: Path) -> None:
+    about = {
+        "missed": {
+            "CiliumBGPPeerConfig": "forbidden",
+            "CiliumBGPPeeringPolicy": "the cluster doesn't know this kind",
+        }
+    }
+    path = written(tmp_path / "cluster.json", listed(*CILIUM, NATIVE, policy(), chaosext=about))
+    assert routes_of(read_snapshot([path]), WORKERS).proof.why_not.endswith(
+        "CiliumBGPPeerConfig: it could not be read (forbidden)"
+    )
+
+
 def test_a_pod_that_has_ended_is_not_an_agent(read: Read) -> None:
     ended = agent("worker-2")
     ended["status"] = {"phase": "Failed"}
@@ -434,7 +599,8 @@ def test_what_keeps_routes_from_being_known_names_the_object_and_its_key(read: R
     proof = routes_of(read(*CILIUM, cilium_config(routing_mode="native")), WORKERS).proof
     assert proof.to_json()["doubts"][0] == {
         "subject": "ConfigMap/kube-system/cilium-config",
-        "key": "routing-mode",
-        "why": "says 'native', not 'tunnel': routes of a native network aren't modelled",
+        "key": "auto-direct-node-routes",
+        "why": "is not 'true', nor is enable-bgp-control-plane, so it is unknown what routes Pod addresses; the plan's"
+        " `network` can say which nodes' Pods stay reachable",
     }
     assert CONTROL_PLANE not in proof.why_not
