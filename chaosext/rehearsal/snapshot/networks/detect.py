@@ -44,6 +44,9 @@ SIGNS: Mapping[str, tuple[str, ...]] = {
 }
 """Network -> substrings of its agents' names."""
 
+NO_SIGNS = ("aws-node-termination-handler",)
+"""Names that have a sign in them, and are of something else."""
+
 GROUPS: Mapping[str, str] = {
     "projectcalico.org": CALICO,
     "operator.tigera.io": CALICO,
@@ -158,6 +161,8 @@ def _of_pod(pod: Pod) -> Iterator[str]:
 
 
 def _named(name: str, *, partly: bool) -> Iterator[str]:
+    if any(other in name for other in NO_SIGNS):
+        return
     for network, signs in SIGNS.items():
         if any(sign == name or (partly and sign in name) for sign in signs):
             yield network
