@@ -34,6 +34,9 @@ MITIGATIONS = (
     "longer-tolerations",
     "zones",
     "spread",
+    "workload-tolerations",
+    "workload-spread",
+    "dns-capture",
 )
 """The names in `chaosext.rehearsal.mitigate.mitigations`, repeated here so that `--help` does not import it."""
 

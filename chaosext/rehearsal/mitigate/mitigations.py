@@ -13,13 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.objects import ZONE_LABEL, BgpPeer
 from chaosext.rehearsal.mitigate.nodelocal_dns import NAME, NAMESPACE, manifests
+from chaosext.rehearsal.mitigate.pod_templates import (
+    ROLLED_OUT_WITHIN,
+    longer_s,
+    moved,
+    patched,
+    template_of,
+    tolerating,
+    toleration_json,
+)
+from chaosext.rehearsal.mitigate.quorum_workloads import (
+    how_to_spread_members,
+    how_to_tolerate_longer,
+    spread_members,
+    tolerate_longer,
+)
 from chaosext.rehearsal.network.calico_routes import CalicoRoutes
 from chaosext.rehearsal.network.network_model import routes_of
 from chaosext.rehearsal.network.routes import unannounced
-from chaosext.rehearsal.simulate.taints import NO_EXECUTE
+from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind, sidecar
 from chaosext.rehearsal.snapshot.control_plane_flags import TAINT_EVICTION_SINCE, minor
 from chaosext.rehearsal.snapshot.dns_detection import NODE_CACHES, is_node_cache
-from chaosext.rehearsal.snapshot.node_patterns import behind, fits_node
+from chaosext.rehearsal.snapshot.node_patterns import behind, templates
 from chaosext.rehearsal.snapshot.reader import MANAGER
 from chaosext.rehearsal.snapshot.world import (
     Affinity,
@@ -28,26 +43,17 @@ from chaosext.rehearsal.snapshot.world import (
     PodSpec,
     Requirement,
     Spread,
-    Toleration,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from chaosext.rehearsal.simulate.planned_cut import Plan
-    from chaosext.rehearsal.snapshot.world import Node, Pod, World
+    from chaosext.rehearsal.snapshot.world import Node, World
 
 HOSTNAME = "kubernetes.io/hostname"
 REGION_LABEL = "topology.kubernetes.io/region"
 ROLE_PREFIX = "node-role.kubernetes.io/"
-
-LOST = ("node.kubernetes.io/not-ready", NO_EXECUTE.key)
-"""Taints of a lost node; DefaultTolerationSeconds adds tolerations of both for a while."""
-
-LONG_S = 3600
-"""Minimum of a longer toleration, in seconds."""
-
-ROLLED_OUT_WITHIN = "5m"
 
 STALE_S = 86_400.0
 """How long expired names are served with `serve-stale`, in seconds."""
@@ -63,7 +69,7 @@ class Mitigation:
     """A mitigation. `apply` returns the world with it in place; `how` the commands that apply it to the given world.
 
     `idle` says why it may have no effect. `reach` ranks the extent of the change: 1 kube-dns' own template, 2
-    the fabric's routes, 3 labels that control other things too, 4 a workload on every node.
+    the fabric's routes or the templates of single workloads, 3 labels that control other things too, 4 every node.
     """
 
     name: str
@@ -99,41 +105,14 @@ def _with_dns(world: World, change: Callable[[PodSpec], PodSpec]) -> World:
     if all(specs[id(pod.spec)] is pod.spec for pod in pods):
         return world
     taken = Counter(pod.node for pod in pods)
-    changed = {id(pod): _moved(world, replace(pod, spec=specs[id(pod.spec)]), taken) for pod in pods}
+    changed = {id(pod): moved(world, replace(pod, spec=specs[id(pod.spec)]), taken) for pod in pods}
     return replace(world, pods=tuple(changed.get(id(pod), pod) for pod in world.pods))
-
-
-def _moved(world: World, pod: Pod, taken: Counter[str]) -> Pod:
-    """Move the Pod to a node that its template allows, updating the counts in `taken`."""
-    allowed = [
-        node.name for node in world.nodes if fits_node(pod.spec.node_selector, pod.spec.affinity, node)
-    ]
-    if not pod.node or pod.node in allowed or not allowed:
-        return pod
-    home = min(allowed, key=lambda name: (taken[name], name))
-    taken[home] += 1
-    return replace(pod, node=home)
 
 
 def _patch_dns(world: World, spec: Mapping[str, Any]) -> str:
     """Return the commands that patch kube-dns' template and wait for the rollout."""
     pod = behind(world.dns, world.pods)[0]
-    kind, name = _template_of(world, pod)
-    patch = json.dumps({"spec": {"template": {"spec": spec}}}, separators=(",", ":"))
-    kubectl = f"kubectl --namespace {pod.namespace}"
-    return (
-        f"{kubectl} patch {kind.lower()} {name} --type strategic --patch '{patch}'\n"
-        f"{kubectl} rollout status {kind.lower()}/{name} --timeout {ROLLED_OUT_WITHIN}"
-    )
-
-
-def _template_of(world: World, pod: Pod) -> tuple[str, str]:
-    """Return (kind, name) of the object with the Pod's template: its Deployment, if needed by the ReplicaSet's name."""
-    known = world.workloads.get((pod.namespace, pod.owner))
-    kind, _, name = (known.owner if known and known.owner else pod.owner).partition("/")
-    if kind == "ReplicaSet":
-        return "Deployment", name.removesuffix(f"-{pod.spec.labels.get('pod-template-hash', '')}")
-    return kind or "Deployment", name or "coredns"
+    return patched(pod.namespace, *template_of(world, pod), {"spec": spec})
 
 
 # -- dns-affinity ------------------------------------------------------------------------------------------------
@@ -369,34 +348,12 @@ def _how_to_pause(world: World, plan: Plan) -> str:
 
 
 def _stay_longer(world: World, plan: Plan) -> World:
-    return _with_dns(world, lambda spec: _tolerating(spec, _longer_s(plan)))
-
-
-def _longer_s(plan: Plan) -> int:
-    """Return twice the cut's duration, in whole minutes and at least `LONG_S`; cuts often take longer than planned."""
-    return max(LONG_S, int(2 * plan.cut_for_s // 60 + 1) * 60)
-
-
-def _tolerating(spec: PodSpec, seconds: int) -> PodSpec:
-    stays = {each.key: each.seconds for each in spec.tolerations if each.effect in ("", "NoExecute")}
-    if "" in stays or all(
-        key in stays and (stays[key] is None or (stays[key] or 0) >= seconds) for key in LOST
-    ):
-        return spec
-    others = tuple(each for each in spec.tolerations if each.key not in LOST)
-    longer = (Toleration(key=key, operator="Exists", effect="NoExecute", seconds=seconds) for key in LOST)
-    return replace(spec, tolerations=(*others, *longer))
+    return _with_dns(world, lambda spec: tolerating(spec, longer_s(plan)))
 
 
 def _how_to_stay(world: World, plan: Plan) -> str:
     tolerations = behind(world.dns, _stay_longer(world, plan).pods)[0].spec.tolerations
-    return _patch_dns(world, {"tolerations": [_toleration_json(each) for each in tolerations]})
-
-
-def _toleration_json(each: Toleration) -> dict[str, Any]:
-    said = {"key": each.key, "operator": each.operator, "value": each.value, "effect": each.effect}
-    kept: dict[str, Any] = {name: text for name, text in said.items() if text}
-    return kept if each.seconds is None else kept | {"tolerationSeconds": each.seconds}
+    return _patch_dns(world, {"tolerations": [toleration_json(each) for each in tolerations]})
 
 
 # -- zones -------------------------------------------------------------------------------------------------------
@@ -471,6 +428,48 @@ def _how_to_spread(world: World, plan: Plan) -> str:
     return _patch_dns(world, {"topologySpreadConstraints": [spread]})
 
 
+# -- dns-capture -------------------------------------------------------------------------------------------------
+
+
+def _capture(world: World, plan: Plan) -> World:
+    if world.mesh is None or world.mesh.captures_dns or not _meshed(world):
+        return world
+    return replace(world, mesh=replace(world.mesh, captures_dns=True))
+
+
+def _meshed(world: World) -> list[tuple[str, str]]:
+    """Return (namespace, kind/name) of each workload with a sidecar."""
+    found: dict[tuple[str, str], None] = {}
+    for pod in templates(world.pods):
+        if pod.owner and sidecar(pod.spec) is not SidecarKind.NONE:
+            kind, name = template_of(world, pod)
+            found[pod.namespace, f"{kind.lower()}/{name}"] = None
+    return sorted(found)
+
+
+def _how_to_capture(world: World, plan: Plan) -> str:
+    """Return the commands that turn on DNS proxying of Istio's sidecars, for all of them, and restart these."""
+    space = world.mesh.istiod.namespace if world.mesh else ""
+    proxies = {
+        "apiVersion": "networking.istio.io/v1beta1",
+        "kind": "ProxyConfig",
+        "metadata": {"name": "dns-capture", "namespace": space},
+        "spec": {"environmentVariables": {"ISTIO_META_DNS_CAPTURE": "true"}},
+    }
+    lines = [
+        "# restarts every workload with a sidecar; names outside the cluster, Pods without a sidecar and new sidecars,",
+        "# which look up istiod, still need kube-dns",
+        f"kubectl apply --filename - <<'EOF'\n{json.dumps(proxies)}\nEOF",
+    ]
+    for namespace, workload in _meshed(world):
+        kubectl = f"kubectl --namespace {namespace} rollout"
+        lines += (
+            f"{kubectl} restart {workload}",
+            f"{kubectl} status {workload} --timeout {ROLLED_OUT_WITHIN}",
+        )
+    return "\n".join(lines)
+
+
 MITIGATIONS: Mapping[str, Mitigation] = {
     each.name: each
     for each in (
@@ -536,6 +535,27 @@ MITIGATIONS: Mapping[str, Mitigation] = {
             apply=_spread_out,
             how=_how_to_spread,
             idle="kube-dns is already spread, or there is no kube-dns",
+        ),
+        Mitigation(
+            name="workload-tolerations",
+            reach=2,
+            apply=tolerate_longer,
+            how=how_to_tolerate_longer,
+            idle="no quorum of a StatefulSet or Deployment would lose most of its members to evictions",
+        ),
+        Mitigation(
+            name="workload-spread",
+            reach=2,
+            apply=spread_members,
+            how=how_to_spread_members,
+            idle="no quorum would lose most of its members to evictions, or no spread would leave it enough of them",
+        ),
+        Mitigation(
+            name="dns-capture",
+            reach=4,
+            apply=_capture,
+            how=_how_to_capture,
+            idle="Istio's sidecars already answer lookups, or no Pod has one",
         ),
     )
 }

@@ -54,6 +54,7 @@ def _of_dns(stage: SimulationInputs) -> Basis:
     world = stage.world
     special = (
         world.network.nodelocal_dns,
+        world.mesh is not None and world.mesh.captures_dns,
         any(pod.owner.startswith("DaemonSet/") for pod in stage.dns_pods),
         world.dns is not None and (world.dns.local_only or world.dns.prefers is not Nearness.ANY),
     )

@@ -129,7 +129,8 @@ class Lookups:
         """Return the endpoints that a node knows; a node that is cut off keeps those from before the cut."""
         age, stage = self._stale.get(number), self._stage
         known = self._endpoints() if age is None else self._frozen[age]
-        return _Endpoints(known, stage, cached=stage.world.network.nodelocal_dns)
+        cached = stage.world.network.nodelocal_dns
+        return _Endpoints(known, stage, cached=cached, captured=stage.captured)
 
     def views(self) -> dict[int, Dns]:
         """Return the state of each observer."""
@@ -145,9 +146,13 @@ class Lookups:
         if not stage.knows_dns:
             return lambda _: Dns.UNKNOWN
         cached = self._is_stale_served if names else stage.world.network.nodelocal_dns
-        known: dict[int | None, _Endpoints] = {None: _Endpoints(self._endpoints(), stage, cached=cached)}
+        captured = frozenset[int]() if names else stage.captured
+        known: dict[int | None, _Endpoints] = {
+            None: _Endpoints(self._endpoints(), stage, cached=cached, captured=captured)
+        }
         known.update(
-            (each, _Endpoints(self._frozen[each], stage, cached=cached)) for each in set(stale.values())
+            (each, _Endpoints(self._frozen[each], stage, cached=cached, captured=captured))
+            for each in set(stale.values())
         )
         epoch, kinds = self._scene.epoch, stage.kinds
         seen: dict[tuple[int, int | None], Dns] = {}
@@ -193,8 +198,10 @@ class Lookups:
 class _Endpoints:
     """kube-dns' endpoints as one kube-proxy knows them, grouped by the kind of their node."""
 
-    def __init__(self, known: Iterable[Followed], stage: SimulationInputs, *, cached: bool) -> None:
-        self._stage, self._service, self._cached = stage, stage.world.dns, cached
+    def __init__(
+        self, known: Iterable[Followed], stage: SimulationInputs, *, cached: bool, captured: frozenset[int]
+    ) -> None:
+        self._stage, self._service, self._cached, self._captured = stage, stage.world.dns, cached, captured
         self._silent: set[int] = set()
         self._alike: dict[tuple[int, bool], dict[int, None]] = {}
         for pod in known:
@@ -207,7 +214,7 @@ class _Endpoints:
 
     def view(self, number: int, epoch: Epoch) -> Dns:
         """Return the state of lookups from a node."""
-        return state(self._answers(number, epoch), cached=self._cached)
+        return state(self._answers(number, epoch), cached=self._cached or number in self._captured)
 
     def _answers(self, number: int, epoch: Epoch) -> set[bool | None]:
         """Return the answers of the endpoints that the node uses: all, or those near it (`CategorizeEndpoints`)."""
@@ -244,7 +251,8 @@ def state(answers: Collection[bool | None], *, cached: bool = False) -> Dns:
     """Return one node's state from `answers`: one entry per endpoint that its kube-proxy knows, None if unknown.
 
     With NodeLocal DNSCache (`cached`), names outside the cluster still resolve, and cluster names fail after
-    their 30 s in the cache (its Corefile forwards cluster.local to kube-dns' own endpoints).
+    their 30 s in the cache (its Corefile forwards cluster.local to kube-dns' own endpoints). With sidecars that
+    answer for Services, it is the other way round.
     """
     if None in answers:
         return Dns.UNKNOWN

@@ -299,10 +299,32 @@ class SimulationInputs:
         numbers: dict[tuple[object, ...], int] = {}
         by_zone = self.prefers_zone
         kinds = (
-            (self.is_cut[number], node.control_plane, by_zone and node.zone, self.routes.kind(number))
+            (
+                self.is_cut[number],
+                node.control_plane,
+                by_zone and node.zone,
+                number in self.captured,
+                self.routes.kind(number),
+            )
             for number, node in enumerate(self.world.nodes)
         )
         return tuple(numbers.setdefault(kind, len(numbers)) for kind in kinds)
+
+    @cached_property
+    def captured(self) -> frozenset[int]:
+        """Nodes on which a sidecar answers each Pod's lookups of Services: every Pod that uses cluster DNS has one.
+
+        It forwards all other names to kube-dns (istio.io, "DNS Proxying").
+        """
+        if self.world.mesh is None or not self.world.mesh.captures_dns:
+            return frozenset()
+        dns = set(map(id, self.dns_pods))
+        asking: dict[int, list[bool]] = defaultdict(list)
+        for number, pods in self.residents.items():
+            for pod in pods:
+                if id(pod) not in dns and _asks_cluster_dns(pod):
+                    asking[number].append(sidecar(pod.spec) is not SidecarKind.NONE)
+        return frozenset(number for number, answers in asking.items() if all(answers))
 
     @cached_property
     def judged(self) -> tuple[int, ...]:
@@ -382,6 +404,12 @@ class SimulationInputs:
     def _meshed(self) -> Iterator[Pod]:
         for pods in self.pods_on.values():
             yield from (pod for pod in pods if sidecar(pod.spec) is not SidecarKind.NONE)
+
+
+def _asks_cluster_dns(pod: Pod) -> bool:
+    """Whether lookups of the Pod matter: a workload's, with cluster DNS."""
+    is_workload = pod.owner.partition("/")[0] not in HERE_TO_STAY and not pod.spec.host_network
+    return is_workload and pod.spec.dns_policy.startswith("ClusterFirst")
 
 
 def _no_execute(node: Node) -> tuple[Taint, ...]:

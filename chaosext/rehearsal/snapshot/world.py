@@ -369,12 +369,14 @@ class Network:
 class Mesh:
     """Istio. `webhook_fails_closed`: the injection webhook's failurePolicy is Fail.
 
-    `injects`: namespaces whose new Pods get a sidecar. `istiod` is istiod's Service.
+    `injects`: namespaces whose new Pods get a sidecar. `istiod` is istiod's Service. `captures_dns`: sidecars answer
+    for the names of Services, with what istiod told them.
     """
 
     istiod: Service
     injects: frozenset[str] = frozenset()
     webhook_fails_closed: bool = True
+    captures_dns: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from worlds import CALICO, CONTROL_PLANE_LABEL, PRODUCTION, ROUTED, cluster, dns_spec, workers_of
+from worlds import (
+    CALICO,
+    CONTROL_PLANE_LABEL,
+    PRODUCTION,
+    ROUTED,
+    app_spec,
+    cluster,
+    dns_spec,
+    spread_over,
+    workers_of,
+)
 
 from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS, mitigated
 from chaosext.rehearsal.predict.predict import rehearse
@@ -42,10 +52,25 @@ CACHED = cluster(network=replace(CALICO, nodelocal_dns=True), sidecar="holding")
 CACHED = replace(CACHED, pods=(*CACHED.pods, CACHE))
 MANAGED = replace(STORY, pods=(*STORY.pods, MANAGER))
 _ZONED = cluster(workers=3, zones=("a",))
+MESHED = cluster(sidecar="holding", network=CALICO)
+
+
+def etcd(*nodes: str, zones: str = "", seconds: int = 20) -> World:
+    """A quorum of three on these nodes, and two more nodes than the testbed has."""
+    world = cluster(workers=4, zones=zones)
+    spec = app_spec("etcd", seconds, "none")
+    return replace(world, pods=(*world.pods, *spread_over(nodes, 3, "StatefulSet/etcd", "db", spec)))
+
+
+TOGETHER = etcd("worker-1", "worker-1", "worker-2")
 APPLIES = {
     "serve-stale": CACHED,
     "pause-evictions": MANAGED,
+    "workload-tolerations": TOGETHER,
+    "workload-spread": TOGETHER,
+    "dns-capture": MESHED,
 }
+PLANS = {"workload-spread": Plan(cut_nodes=frozenset({"worker-1"}), cut_for_s=120.0, horizon_s=400.0)}
 
 
 OF_A_DAEMONSET = replace(
@@ -128,6 +153,11 @@ def test_control_plane_nodes_in_the_nodes_zone_stop_evictions() -> None:
         *((name, OF_A_DAEMONSET) for name in ("dns-affinity", "longer-tolerations", "spread")),
         ("zones", cluster(zones=("a", "b"))),
         ("spread", replace(STORY, dns=None)),
+        ("workload-tolerations", STORY),
+        ("workload-tolerations", etcd("worker-1", "worker-2", "worker-3", seconds=3600)),
+        ("workload-spread", STORY),
+        ("workload-spread", TOGETHER),  # all workers are cut, and the members may not run elsewhere
+        ("dns-capture", STORY),
     ],
 )
 def test_what_does_not_apply_leaves_the_world_as_it_is_and_says_why(name: str, world: World) -> None:
@@ -138,9 +168,10 @@ def test_what_does_not_apply_leaves_the_world_as_it_is_and_says_why(name: str, w
 @pytest.mark.parametrize("name", MITIGATIONS)
 def test_in_place_already_it_changes_nothing_more(name: str) -> None:
     world = reflected() if name == "reflectors-off-control-plane" else APPLIES.get(name, _ZONED)
-    once = MITIGATIONS[name].apply(world, plan_of(world))
+    plan = PLANS.get(name, plan_of(world))
+    once = MITIGATIONS[name].apply(world, plan)
     assert once is not world
-    assert MITIGATIONS[name].apply(once, plan_of(world)) is once
+    assert MITIGATIONS[name].apply(once, plan) is once
 
 
 def test_reflectors_beside_the_cut_nodes_keep_their_routes() -> None:
@@ -306,3 +337,96 @@ def test_a_corefile_is_changed_in_its_first_cache() -> None:
     done = subprocess.run(["awk", program[1]], input=corefile, capture_output=True, text=True, check=True)
     assert stale_s(done.stdout) == 86400.0
     assert done.stdout.count("serve_stale") == 1
+
+
+# -- workloads -----------------------------------------------------------------------------------------------
+
+
+def quorum_lost(world: World, plan: Plan) -> float:
+    found = rehearse(world, plan, samples=12)
+    assert found.impact
+    return found.impact.quorum_lost.likely
+
+
+def template_of(command: str) -> tuple[str, Any]:
+    """The workload that a patch is for, and what it changes of its Pods."""
+    (match,) = re.finditer(
+        r"kubectl --namespace (\S+) patch (\S+ \S+) --type strategic --patch '([^']*)'", command
+    )
+    return f"{match[1]} {match[2]}", json.loads(match[3])["spec"]["template"]["spec"]
+
+
+def test_a_quorum_that_tolerates_the_cut_is_kept() -> None:
+    world = replace(etcd("worker-1", "worker-2", "worker-3", zones="abcd"), network=ROUTED)
+    plan = plan_of(world)
+    assert quorum_lost(world, plan) == pytest.approx(1.0)
+    assert quorum_lost(mitigated(world, plan, ["workload-tolerations"]), plan) == 0
+    about, spec = template_of(MITIGATIONS["workload-tolerations"].how(world, plan))
+    assert about == "db statefulset etcd"
+    assert [each["tolerationSeconds"] for each in spec["tolerations"]] == [3600, 3600]
+
+
+def test_a_quorum_is_spread_over_the_domains_of_which_the_cut_takes_too_few() -> None:
+    """Two of three members are on the node that is cut off: a node each leaves two."""
+    plan = Plan(cut_nodes=frozenset({"worker-1", "worker-2"}), cut_for_s=120.0, horizon_s=400.0)
+    one = replace(plan, cut_nodes=frozenset({"worker-1"}))
+    world = replace(TOGETHER, network=ROUTED)
+    assert quorum_lost(world, one) == pytest.approx(1.0)
+    changed = mitigated(world, one, ["workload-spread"])
+    assert sorted(pod.node for pod in changed.pods if "etcd" in pod.name) == [
+        "worker-1",
+        "worker-2",
+        "worker-3",
+    ]
+    assert quorum_lost(changed, one) == 0
+    about, spec = template_of(MITIGATIONS["workload-spread"].how(world, one))
+    assert about == "db statefulset etcd"
+    (constraint,) = spec["topologySpreadConstraints"]
+    assert constraint["topologyKey"] == "kubernetes.io/hostname"
+    assert constraint["labelSelector"] == {"matchLabels": {"app": "etcd"}}
+    assert MITIGATIONS["workload-spread"].apply(world, plan) is world, (
+        "two of four nodes may take two members"
+    )
+
+
+def test_a_zone_of_three_is_the_domain_before_a_node() -> None:
+    world = etcd("worker-1", "worker-4", "worker-2", zones="abca")
+    plan = Plan(cut_nodes=frozenset({"worker-1", "worker-4"}), cut_for_s=120.0, horizon_s=400.0)
+    _, spec = template_of(MITIGATIONS["workload-spread"].how(world, plan))
+    assert spec["topologySpreadConstraints"][0]["topologyKey"] == "topology.kubernetes.io/zone"
+    changed = mitigated(world, plan, ["workload-spread"])
+    zones = {node.name: node.zone for node in changed.nodes}
+    assert len({zones[pod.node] for pod in changed.pods if "etcd" in pod.name}) == 3
+
+
+def test_an_operators_quorum_is_not_patched() -> None:
+    owned = tuple(
+        replace(pod, owner=pod.owner.replace("StatefulSet", "StrimziPodSet")) if "etcd" in pod.name else pod
+        for pod in TOGETHER.pods
+    )
+    world = replace(TOGETHER, pods=owned)
+    assert MITIGATIONS["workload-tolerations"].apply(world, plan_of(world)) is world
+
+
+def test_sidecars_that_answer_for_services_make_dead_dns_partial_where_every_pod_has_one() -> None:
+    """Not on worker-1, where istiod is, which has no sidecar."""
+    plan = plan_of(MESHED)
+    assert rehearse(MESHED, plan, samples=12).to_json()["dns"]["per_node"]["worker-2"]["after_heal"] == "dead"
+    found = rehearse(mitigated(MESHED, plan, ["dns-capture"]), plan, samples=12)
+    per_node = found.to_json()["dns"]["per_node"]
+    assert (per_node["worker-1"]["after_heal"], per_node["worker-2"]["after_heal"]) == ("dead", "partial")
+    assert found.verdict is Forecast.DEVIATED
+
+
+def test_new_sidecars_still_look_up_istiod() -> None:
+    plan = plan_of(MESHED)
+    before = rehearse(MESHED, plan, samples=12).mesh["stuck_pods"]
+    assert rehearse(mitigated(MESHED, plan, ["dns-capture"]), plan, samples=12).mesh["stuck_pods"] == before
+
+
+def test_dns_proxying_is_turned_on_for_the_whole_mesh() -> None:
+    how = MITIGATIONS["dns-capture"].how(MESHED, plan_of(MESHED)).splitlines()
+    made = json.loads(how[3])
+    assert (made["kind"], made["metadata"]["namespace"]) == ("ProxyConfig", "istio-system")
+    assert made["spec"]["environmentVariables"] == {"ISTIO_META_DNS_CAPTURE": "true"}
+    assert "kubectl --namespace shop rollout restart deployment/catalog-1" in how
