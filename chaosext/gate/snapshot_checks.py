@@ -16,7 +16,7 @@ from chaosext.model.findings import Evidence, Finding, Status, worst
 from chaosext.rehearsal.network.network_model import routes_of
 from chaosext.rehearsal.network.routes import unannounced
 from chaosext.rehearsal.simulate.doubts import doubts_of
-from chaosext.rehearsal.simulate.inputs import HERE_TO_STAY
+from chaosext.rehearsal.simulate.roster import HERE_TO_STAY
 from chaosext.rehearsal.simulate.taints import admits
 from chaosext.rehearsal.snapshot.control_plane_flags import minor
 from chaosext.rehearsal.snapshot.disruption_budgets import allowed, covered

@@ -31,6 +31,7 @@ from chaosext.rehearsal.mitigate.quorum_workloads import (
 from chaosext.rehearsal.network.calico_routes import CalicoRoutes
 from chaosext.rehearsal.network.network_model import routes_of
 from chaosext.rehearsal.network.routes import unannounced
+from chaosext.rehearsal.simulate.dns_capture import meshed_nodes
 from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind, sidecar
 from chaosext.rehearsal.snapshot.control_plane_flags import TAINT_EVICTION_SINCE, minor
 from chaosext.rehearsal.snapshot.dns_detection import NODE_CACHES, is_node_cache
@@ -432,7 +433,7 @@ def _how_to_spread(world: World, plan: Plan) -> str:
 
 
 def _capture(world: World, plan: Plan) -> World:
-    if world.mesh is None or world.mesh.captures_dns or not _meshed(world):
+    if world.mesh is None or world.mesh.captures_dns or not meshed_nodes(world):
         return world
     return replace(world, mesh=replace(world.mesh, captures_dns=True))
 
@@ -555,7 +556,7 @@ MITIGATIONS: Mapping[str, Mitigation] = {
             reach=4,
             apply=_capture,
             how=_how_to_capture,
-            idle="Istio's sidecars already answer lookups, or no Pod has one",
+            idle="sidecars of Istio already answer lookups, or on every node some Pod has none",
         ),
     )
 }

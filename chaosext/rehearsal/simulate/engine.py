@@ -14,9 +14,9 @@ from chaosext.model.timeline import Kind
 from chaosext.rehearsal.simulate import kubelet_behaviour
 from chaosext.rehearsal.simulate.dns_lookups import Lookups
 from chaosext.rehearsal.simulate.impact_watch import ImpactWatch
-from chaosext.rehearsal.simulate.inputs import HERE_TO_STAY
 from chaosext.rehearsal.simulate.node_lifecycle import Bucket
 from chaosext.rehearsal.simulate.pod_routes import PodRoutes
+from chaosext.rehearsal.simulate.roster import HERE_TO_STAY
 from chaosext.rehearsal.simulate.scheduler import Placement
 from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind
 from chaosext.rehearsal.simulate.sidecar_sync import SidecarSync

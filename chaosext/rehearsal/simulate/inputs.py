@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.network.network_model import routes_of
+from chaosext.rehearsal.simulate.dns_capture import meshed_nodes
 from chaosext.rehearsal.simulate.doubts import doubts_of
 from chaosext.rehearsal.simulate.node_lifecycle import EXCLUDED_LABEL, CutNodes
 from chaosext.rehearsal.simulate.reach import UNTOUCHED, Epoch, Reachability
@@ -43,9 +44,6 @@ FRESH_S = 300.0
 
 Each renewal is up to 0.4 s late, so that older knowledge is worthless.
 """
-
-HERE_TO_STAY = frozenset({"DaemonSet", "Node"})
-"""Owners that bind a Pod to its node: the Pod is not re-created elsewhere."""
 
 
 class Answers:
@@ -312,19 +310,10 @@ class SimulationInputs:
 
     @cached_property
     def captured(self) -> frozenset[int]:
-        """Nodes on which a sidecar answers each Pod's lookups of Services: every Pod that uses cluster DNS has one.
-
-        It forwards all other names to kube-dns (istio.io, "DNS Proxying").
-        """
+        """Nodes on which sidecars answer all lookups of Services."""
         if self.world.mesh is None or not self.world.mesh.captures_dns:
             return frozenset()
-        dns = set(map(id, self.dns_pods))
-        asking: dict[int, list[bool]] = defaultdict(list)
-        for number, pods in self.residents.items():
-            for pod in pods:
-                if id(pod) not in dns and _asks_cluster_dns(pod):
-                    asking[number].append(sidecar(pod.spec) is not SidecarKind.NONE)
-        return frozenset(number for number, answers in asking.items() if all(answers))
+        return frozenset(self.board.number[name] for name in meshed_nodes(self.world))
 
     @cached_property
     def judged(self) -> tuple[int, ...]:
@@ -404,12 +393,6 @@ class SimulationInputs:
     def _meshed(self) -> Iterator[Pod]:
         for pods in self.pods_on.values():
             yield from (pod for pod in pods if sidecar(pod.spec) is not SidecarKind.NONE)
-
-
-def _asks_cluster_dns(pod: Pod) -> bool:
-    """Whether lookups of the Pod matter: a workload's, with cluster DNS."""
-    is_workload = pod.owner.partition("/")[0] not in HERE_TO_STAY and not pod.spec.host_network
-    return is_workload and pod.spec.dns_policy.startswith("ClusterFirst")
 
 
 def _no_execute(node: Node) -> tuple[Taint, ...]:

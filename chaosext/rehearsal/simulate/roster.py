@@ -27,6 +27,9 @@ QUORUM_SIZE = 3
 UNREPLICATED = frozenset({"Node", "Job"})
 """Owners whose Pods are no replicas of one another: static Pods, and Pods that end."""
 
+HERE_TO_STAY = frozenset({"DaemonSet", "Node"})
+"""Owners that bind a Pod to its node: the Pod is not re-created elsewhere."""
+
 Row = tuple[str, str, int]
 """Namespace, owner (or the Pod itself), and template, by identity, of Pods that are alike."""
 
