@@ -54,7 +54,8 @@ class Hindsight:
     """The comparison. `right`: the number of expectations that came true in time.
 
     `late`: those that came true at another time, with that time on the prediction's scale. `missing`: those
-    that did not come true. `surprises`: events that were not predicted.
+    that did not come true. `surprises`: events that were not predicted. `forecast`, `outcome`: the verdicts, about
+    what a run observes; `unobserved`: what was predicted besides, and no check sees.
     """
 
     right: int = 0
@@ -63,6 +64,7 @@ class Hindsight:
     surprises: tuple[Event, ...] = ()
     forecast: str = ""
     outcome: str = ""
+    unobserved: str = ""
 
     @property
     def expectations(self) -> int:
@@ -83,6 +85,7 @@ def hindsight(run: RunData) -> Hindsight | None:
         surprises=tuple(_surprises(seen, run.prediction)),
         forecast=run.forecast,
         outcome=run.result.verdict.outcome.value,
+        unobserved=run.unobserved,
     )
 
 
@@ -177,6 +180,8 @@ def hindsight_lines(found: Hindsight) -> Iterator[str]:
         f"prediction: {found.right} of {found.expectations} expected events came true in time; "
         f"predicted {found.forecast or 'nothing'}, observed {found.outcome}"
     )
+    if found.unobserved:
+        yield f"  also predicted: {found.unobserved}, which no check of a run observes"
     yield from _at_most([f"{_timing(each, t_s)}" for each, t_s in found.late])
     yield from _at_most([f"expected, but not seen: {_named(each.event)}" for each in found.missing])
     yield from _at_most(

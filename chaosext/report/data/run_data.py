@@ -33,6 +33,8 @@ LONGEST_LINE = 64 << 10
 MOST_LINES = 50_000
 """Maximum lines of a timeline: an hour on 100 nodes gives 10,000 events, each of which takes a report 0.3 ms."""
 
+LOST_QUORUM = "a lost quorum"
+
 Line = TypeVar("Line", Event, Second)
 
 
@@ -45,7 +47,8 @@ class RunData:
     - `stretches`: observations of each node's sentinel; empty if there was none.
     - `seconds`: results of customers' requests at the load balancer; empty if there is none.
     - `prediction`: the rehearsal's timeline, in order.
-    - `forecast`: the rehearsal's verdict, "" if there was none.
+    - `forecast`: the rehearsal's verdict about what a run observes, "" if there was none.
+    - `unobserved`: what the rehearsal predicts besides and no check sees, "" for nothing.
     - `activities`: the run's activities.
     - `missing`: files that are missing or unreadable, as user-visible lines.
     """
@@ -56,6 +59,7 @@ class RunData:
     seconds: tuple[Second, ...] = ()
     prediction: tuple[Predicted, ...] = ()
     forecast: str = ""
+    unobserved: str = ""
     activities: tuple[Activity, ...] = ()
     missing: tuple[str, ...] = ()
 
@@ -82,7 +86,7 @@ def _read(folder: Folder) -> RunData:
     result = directory.result(journal, events)
     stretches, unseen = read_stretches(folder, result.run)
     watched = _has_sentinels(journal)
-    prediction, forecast = directory.rehearsal()
+    prediction, forecast, unobserved = directory.rehearsal()
     expected = watched and result.verdict.outcome is not Outcome.REFUSED
     return RunData(
         result=result,
@@ -91,6 +95,7 @@ def _read(folder: Folder) -> RunData:
         seconds=directory.seconds(),
         prediction=prediction,
         forecast=forecast,
+        unobserved=unobserved,
         activities=activities(journal),
         missing=(*directory.missing, *(unseen if expected else ())),
     )
@@ -163,23 +168,34 @@ class _Directory:
             self.missing.append(f"{name}: {torn} of its lines can't be read")
         return found
 
-    def rehearsal(self) -> tuple[tuple[Predicted, ...], str]:
-        """Return the rehearsal's timeline and verdict."""
+    def rehearsal(self) -> tuple[tuple[Predicted, ...], str, str]:
+        """Return the rehearsal's timeline, its verdict about what a run observes, and what no check sees."""
         value = self.json(REHEARSAL, needed=False)
         if not value:
-            return (), ""
+            return (), "", ""
         try:
             if value["schema"] != REHEARSAL_SCHEMA:
                 raise ValueError(f"schema {value['schema']!r}, not {REHEARSAL_SCHEMA}")
-            return tuple(map(Predicted.from_json, value["timeline"])), str(value.get("verdict", ""))
+            return tuple(map(Predicted.from_json, value["timeline"])), *_forecast(value)
         except MALFORMED as error:
             self._unreadable(REHEARSAL, error)
-            return (), ""
+            return (), "", ""
 
     def _unreadable(self, name: str, error: Exception) -> None:
         said = error.strerror if isinstance(error, OSError) else None
         why = said or f"{type(error).__name__}: {' '.join(str(error).split()):.120}"
         self.missing.append(f"{name} can't be read ({why})")
+
+
+def _forecast(value: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a rehearsal's verdict about what a run observes, and what it predicts besides.
+
+    A rehearsal deviates, too, if a quorum is lost, even if everything heals. No check of a run sees that.
+    """
+    verdict = str(value.get("verdict", ""))
+    if verdict == "deviated" and value.get("self_heals", False) is not False:
+        return "passed" if value["self_heals"] else "unknown", LOST_QUORUM
+    return verdict, ""
 
 
 def _whole(result: RunResult, value: Mapping[str, Any]) -> RunResult:

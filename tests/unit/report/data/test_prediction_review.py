@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,11 @@ from runs import run
 
 from chaosext.model.timeline import Event, Kind, Predicted
 from chaosext.report.data.prediction_review import hindsight, hindsight_lines
+from chaosext.report.data.run_data import read_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chaosext.report.data.prediction_review import Hindsight
 
 NODE = "Node/worker-1"
@@ -135,3 +139,31 @@ def test_each_pods_xds_is_no_surprise_beside_that_of_all() -> None:
         [seen(5.0, Kind.XDS_LOST, "Pod/shop/cart-1"), seen(6.0, Kind.CRASH_LOOP, "Pod/shop/cart-1")],
     )
     assert [each.kind for each in found.surprises] == [Kind.CRASH_LOOP]
+
+
+@pytest.mark.parametrize(
+    ("said", "forecast", "unobserved"),
+    [
+        ({"verdict": "deviated", "self_heals": True}, "passed", "a lost quorum"),
+        ({"verdict": "deviated", "self_heals": None}, "unknown", "a lost quorum"),
+        ({"verdict": "deviated", "self_heals": False}, "deviated", ""),
+        ({"verdict": "deviated"}, "deviated", ""),
+        ({"verdict": "passed", "self_heals": True}, "passed", ""),
+        ({"verdict": "unknown", "self_heals": None}, "unknown", ""),
+    ],
+)
+def test_only_what_a_run_observes_is_compared(
+    tmp_path: Path, said: dict[str, object], forecast: str, unobserved: str
+) -> None:
+    """A rehearsal deviates if a quorum is lost, though everything heals; no check of a run sees that."""
+    event = {"t_s": 0.0, "kind": "cut", "object": "Node/cp-1", "detail": "", "source": "tests"}
+    (tmp_path / "timeline.jsonl").write_text(json.dumps(event) + "\n")
+    expected = {**event, "kind": "node_not_ready", "t_min_s": 0.0, "t_max_s": 1.0, "probability": 1.0}
+    rehearsal = {"schema": "chaosext.rehearsal/v1", "timeline": [expected], **said}
+    (tmp_path / "rehearsal.json").write_text(json.dumps(rehearsal))
+    found = hindsight(read_run(tmp_path))
+    assert found
+    assert (found.forecast, found.unobserved) == (forecast, unobserved)
+    lines = list(hindsight_lines(found))
+    assert f"predicted {forecast}, observed" in lines[0]
+    assert any("which no check of a run observes" in line for line in lines) is bool(unobserved)
