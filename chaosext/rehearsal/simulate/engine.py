@@ -15,6 +15,7 @@ from chaosext.rehearsal.simulate import kubelet_behaviour
 from chaosext.rehearsal.simulate.dns_lookups import Lookups
 from chaosext.rehearsal.simulate.impact_watch import ImpactWatch
 from chaosext.rehearsal.simulate.node_lifecycle import Bucket
+from chaosext.rehearsal.simulate.ordered_sets import OrderedSets
 from chaosext.rehearsal.simulate.pod_routes import PodRoutes
 from chaosext.rehearsal.simulate.roster import HERE_TO_STAY
 from chaosext.rehearsal.simulate.scheduler import Placement
@@ -81,6 +82,7 @@ class _Play:
         self._pending: dict[Followed, None] = {}
         self._refused: dict[tuple[str, str], dict[Followed, None]] = {}
         self._impact = ImpactWatch(scene)
+        self._ordered = OrderedSets(scene)
         self._room = scene.stage.most_evicted
 
     def run(self) -> Trace:
@@ -134,6 +136,8 @@ class _Play:
             self._lookups.pod_changed(t)
         if pod in self._scene.istiod or pod.sidecar is not SidecarKind.NONE:
             self._sidecars.look(t)
+        for made in self._ordered.released_by(pod):
+            self._create_soon(t, made)
 
     # -- nodes -----------------------------------------------------------------------------------------------
 
@@ -314,6 +318,10 @@ class _Play:
 
     def _replace(self, t: float, pod: Followed) -> None:
         made = self._scene.born_like(pod)
+        if not self._ordered.holds_back(made):
+            self._create_soon(t, made)
+
+    def _create_soon(self, t: float, made: Followed) -> None:
         self._sidecars.expect(made)
         self._scene.at(t + self._between(*CREATES_WITHIN_S), self._create, made)
 

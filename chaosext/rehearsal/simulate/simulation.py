@@ -151,6 +151,10 @@ class Scene:
             self.settle(made, made.node)
         return self._known[key]
 
+    def tracked(self, pod: WorldPod) -> Followed | None:
+        """Return the tracked state of this Pod, None if it isn't tracked."""
+        return self._known.get((pod.namespace, pod.name))
+
     def _made(self, pod: WorldPod) -> Followed:
         node = self.stage.board.number.get(pod.node, -1)
         return Followed(
