@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer
-from chaosext.model.printable import say_json
+from chaosext.model.printable import say, say_json
 
 INDEX = "JOB_COMPLETION_INDEX"
 """Kubernetes sets this variable in the Pods of an Indexed Job."""
@@ -34,25 +34,54 @@ INDEX = "JOB_COMPLETION_INDEX"
     "--kubeconfigs", type=click.Path(path_type=Path), help="A directory of kubeconfigs, by cluster."
 )
 @click.option("--summary", "summed", is_flag=True, help="Only summarize --results: one line per cluster.")
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path),
+    help="With --summary: write an HTML page, a row for each cluster and a column for each day.",
+)
 @answers("chaosext.fleet/v1")
 def fleet(
-    path: Path, results: Path, index: int | None, kubeconfigs: Path | None, summed: bool, form: Form
+    path: Path,
+    results: Path,
+    index: int | None,
+    kubeconfigs: Path | None,
+    summed: bool,
+    page: Path | None,
+    form: Form,
 ) -> int:
-    """Rehearse (or gate) one cluster of a fleet from a snapshot of it: read-only.
+    """Rehearse (or gate) one cluster of a fleet from a snapshot of it, and list what became worse since the day before:
+    read-only.
 
     \b
     Examples:
       chaosext schedule --fleet deploy/fleet.yaml | kubectl apply -f -      one Indexed Job for all of them
       chaosext fleet --settings fleet.yaml --index 0 --kubeconfigs ~/clusters
       chaosext fleet --settings fleet.yaml --results fleet-results --summary
+      chaosext fleet --settings fleet.yaml --results fleet-results --summary --page fleet.html
 
-    Exit code: as of `chaosext rehearse` or `chaosext gate`; with --summary the highest of them.
+    Exit code: as of `chaosext rehearse` or `chaosext gate`, else 10 with `fail_on: [worse]` if anything became worse
+    since the day before; with --summary the highest of them.
     """
-    from chaosext.gameday.cluster_fleet import CLUSTERS_DIR, ask, member_at, read_fleet, summary, worst
+    from chaosext.gameday.cluster_fleet import (
+        CLUSTERS_DIR,
+        ask,
+        histories,
+        member_at,
+        read_fleet,
+        summary,
+        worst,
+    )
+    from chaosext.model.errors import Refused
+    from chaosext.report.render.html.fleet_page import render_fleet
+
+    if page and not summed:
+        raise Refused("--page is set without --summary", "add --summary")
 
     known = read_fleet(path)
     if summed:
         lines = list(summary(known, results))
+        if page:
+            _write_page(page, render_fleet(known.name, histories(known, results)))
     else:
         member = member_at(known, _index() if index is None else index)
         lines = [ask(known, member, path.parent, results, kubeconfigs or Path(CLUSTERS_DIR))]
@@ -62,6 +91,19 @@ def fleet(
     else:
         say_answer([line.to_json() for line in lines], map(str, lines), form)
     return worst(lines)
+
+
+def _write_page(path: Path, text: str) -> None:
+    from chaosext.model.errors import Refused
+    from chaosext.model.files import write_whole
+
+    try:
+        write_whole(path, text, fsync=False)
+    except OSError as error:
+        raise Refused(
+            f"--page {path}: {error.strerror or error}", "choose a file that you can write"
+        ) from None
+    say(f"wrote {path}", err=True)
 
 
 def _index() -> int:

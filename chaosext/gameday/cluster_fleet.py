@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -26,11 +27,12 @@ from chaosext.gameday.gameday_settings import (
 from chaosext.gameday.manifests import MEMORY, RESULTS_DIR, SETTINGS_DIR, SETTINGS_FILE, TMP, Manifest
 from chaosext.gate.snapshot_checks import PROVEN
 from chaosext.model.bounded_json import parse_json
-from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.errors import MALFORMED, Refused, Unreachable
 from chaosext.model.files import read_file, write_whole
 from chaosext.model.printable import json_text, printable
 from chaosext.model.redact import veiled
 from chaosext.nodes.image_names import USER, runner_image
+from chaosext.report.data.fleet_history import FleetDay, FleetRow, with_day
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,6 +42,8 @@ CLUSTERS_DIR = "/etc/chaosext/clusters"
 CUTOVER_FILE = "cutover.yaml"
 
 DURATION = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)?$"
+
+WORSE = "worse"
 
 KNOWN = [10, 20]
 """Exit codes that a retry would not change: the cut would do harm, or the plan is invalid for this cluster."""
@@ -68,13 +72,20 @@ class Rehearse(SettingsGroup):
 
     cut_for: str = Field(default="480s", pattern=DURATION)
     cut_nodes: str = ""
-    fail_on: tuple[Annotated[str, Field(pattern="^(deviated|unknown)$")], ...] = ()
+    fail_on: tuple[Annotated[str, Field(pattern="^(deviated|unknown|worse)$")], ...] = Field(
+        default=(), description="worse: anything became worse since the day before"
+    )
+    compare: bool = Field(default=True, description="Compare each snapshot with that of the day before")
+
+    @property
+    def cut(self) -> list[str]:
+        nodes = ["--cut-nodes", self.cut_nodes] if self.cut_nodes else []
+        return ["--cut-for", self.cut_for, *nodes]
 
     @property
     def options(self) -> list[str]:
-        nodes = ["--cut-nodes", self.cut_nodes] if self.cut_nodes else []
-        fails = [word for each in self.fail_on for word in ("--fail-on", each)]
-        return ["--cut-for", self.cut_for, *nodes, *fails]
+        fails = [word for each in self.fail_on if each != WORSE for word in ("--fail-on", each)]
+        return [*self.cut, *fails]
 
 
 class Fleet(SettingsGroup):
@@ -250,6 +261,7 @@ def _kubeconfig(member: FleetMember) -> Manifest:
 
 
 SNAPSHOT_FILE, ANSWER_FILE, SUMMARY_FILE = "snapshot.json.gz", "answer.json", "summary.json"
+BEFORE_FILE, CHANGES_FILE, HISTORY_FILE = "snapshot-before.json.gz", "changes.json", "history.json"
 SAID = 3
 
 UNKNOWN = "unknown"
@@ -257,16 +269,24 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A cluster's result. `verdict`: of rehearsal or gate; "failed" if neither gave an answer."""
+    """A cluster's result. `verdict`: of rehearsal or gate; "failed" if neither gave an answer.
+
+    `worse`, `better`: how many answers became so since the day before, None if that was not compared; `since`: in a
+    sentence.
+    """
 
     cluster: str
     verdict: str
     exit_code: int
     why: tuple[str, ...] = ()
+    worse: int | None = None
+    better: int | None = None
+    since: str = ""
 
     def __str__(self) -> str:
         why = f": {'; '.join(self.why[:SAID])}" if self.why else ""
-        return f"{self.cluster}: {self.verdict} (exit {self.exit_code}){why}"
+        since = f"; since the day before: {self.since}" if self.since else ""
+        return f"{self.cluster}: {self.verdict} (exit {self.exit_code}){why}{since}"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -275,6 +295,9 @@ class Line:
             "verdict": self.verdict,
             "exit_code": self.exit_code,
             "why": list(self.why),
+            "worse": self.worse,
+            "better": self.better,
+            "since": self.since,
         }
 
 
@@ -289,13 +312,25 @@ def member_at(fleet: Fleet, index: int) -> FleetMember:
 
 
 def ask(
-    fleet: Fleet, member: FleetMember, beside: Path, results: Path, clusters: Path = Path(CLUSTERS_DIR)
+    fleet: Fleet,
+    member: FleetMember,
+    beside: Path,
+    results: Path,
+    clusters: Path = Path(CLUSTERS_DIR),
+    *,
+    today: str = "",
 ) -> Line:
-    """Take the cluster's snapshot and rehearse or gate it; keeps all files in the cluster's directory."""
+    """Take the cluster's snapshot, rehearse or gate it, and compare it with that of the day before.
+
+    Keeps all files in the cluster's directory. `today`: the date, by default the real one (UTC).
+    """
     kept = results / member.name
     kept.mkdir(parents=True, exist_ok=True)
     kubeconfig = clusters / member.name
     snapshot = kept / SNAPSHOT_FILE
+    history, today = history_of(kept), today or datetime.now(UTC).date().isoformat()
+    if snapshot.exists() and history and history[-1].date < today:
+        snapshot.replace(kept / BEFORE_FILE)
     if not kubeconfig.is_file():
         line = _failed(
             member, Refused.exit_code, f"Secret {member.kubeconfig.secret} has no {member.kubeconfig.key}"
@@ -306,8 +341,56 @@ def ask(
         line = _failed(member, taken.returncode, taken.stderr)
     else:
         line = _answer(member, _command(_question(fleet, snapshot, beside), kubeconfig), kept)
+        if fleet.rehearse.compare and (kept / BEFORE_FILE).exists():
+            line = _compared(fleet, line, kept, kubeconfig)
+    _remember(kept, history, line, today)
     write_whole(kept / SUMMARY_FILE, json_text(line.to_json()) + "\n", fsync=True)
     return line
+
+
+def _compared(fleet: Fleet, line: Line, kept: Path, kubeconfig: Path) -> Line:
+    """Return the line with what became worse or better since the day before."""
+    words = ["compare", str(kept / BEFORE_FILE), str(kept / SNAPSHOT_FILE), *fleet.rehearse.cut, "--json"]
+    done = _command(words, kubeconfig)
+    fails = WORSE in fleet.rehearse.fail_on
+    try:
+        said = json.loads(done.stdout)
+        worse, better, since = int(said["worse"]), int(said["better"]), str(said["sentence"])
+        is_worse = bool(worse or said["left_out"])
+    except (ValueError, KeyError, TypeError):
+        why = veiled(" ".join(done.stderr.split()))
+        exit_code = line.exit_code or (Unreachable.exit_code if fails else 0)
+        return replace(line, exit_code=exit_code, since=f"not compared: {why:.300}")
+    write_whole(kept / CHANGES_FILE, printable(veiled(done.stdout)), fsync=True)
+    exit_code = line.exit_code or (KNOWN[0] if fails and is_worse else 0)
+    return replace(line, exit_code=exit_code, worse=worse, better=better, since=since)
+
+
+def history_of(kept: Path) -> tuple[FleetDay, ...]:
+    """Return the days of a cluster, the oldest first; none if its file is missing or damaged."""
+    try:
+        return tuple(map(FleetDay.from_json, parse_json(read_file(kept / HISTORY_FILE))))
+    except (OSError, *MALFORMED):
+        return ()
+
+
+def _remember(kept: Path, history: Iterable[FleetDay], line: Line, today: str) -> None:
+    day = FleetDay(
+        date=today,
+        verdict=line.verdict,
+        exit_code=line.exit_code,
+        worse=line.worse,
+        better=line.better,
+        said=line.since,
+    )
+    days = [each.to_json() for each in with_day(history, day)]
+    write_whole(kept / HISTORY_FILE, json_text(days, indent=None) + "\n", fsync=True)
+
+
+def histories(fleet: Fleet, results: Path) -> tuple[FleetRow, ...]:
+    """Return the history of each cluster."""
+    names = (member.name for member in fleet.clusters)
+    return tuple(FleetRow(cluster=name, days=history_of(results / name)) for name in names)
 
 
 def _question(fleet: Fleet, snapshot: Path, beside: Path) -> list[str]:
@@ -368,6 +451,9 @@ def summary(fleet: Fleet, results: Path) -> Iterator[Line]:
                 verdict=str(said["verdict"]),
                 exit_code=int(said["exit_code"]),
                 why=tuple(map(str, said["why"])),
+                worse=said.get("worse"),
+                better=said.get("better"),
+                since=str(said.get("since", "")),
             )
         except (OSError, ValueError, KeyError, TypeError):
             yield Line(cluster=member.name, verdict="no answer yet", exit_code=Unreachable.exit_code)

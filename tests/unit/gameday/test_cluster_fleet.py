@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,9 +16,6 @@ from chaosext.cli.main import invoke
 from chaosext.gameday import cluster_fleet
 from chaosext.gameday.cluster_fleet import Fleet, files_of, objects, read_fleet
 from chaosext.model.errors import Refused
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SNAPSHOTS = ROOT / "examples" / "snapshots"
 
@@ -198,3 +197,95 @@ def test_the_plan_of_a_cutover_goes_along(tmp_path: Path) -> None:
 
 def test_the_example_is_understood() -> None:
     assert len(read_fleet(ROOT / "deploy/fleet.yaml").clusters) == 2
+
+
+@pytest.fixture
+def quick(kubeconfigs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, but a rehearsal always passes, and a comparison is a worse one if the snapshots differ."""
+    command = cluster_fleet._command
+
+    def play(words: list[str], kubeconfig: Path) -> Any:
+        if words[0] == "compare":
+            one, other = (json.loads(Path(word).read_text()) for word in words[1:3])
+            worse, sentence = (0, "SAME: nothing") if one == other else (2, "WORSE: all routes")
+            said = {"worse": worse, "better": 0, "left_out": [], "sentence": sentence}
+        elif words[0] == "rehearse":
+            said = {"verdict": "passed", "outcomes": []}
+        else:
+            return command(words, kubeconfig)
+        return subprocess.CompletedProcess(words, 0, stdout=json.dumps(said), stderr="")
+
+    monkeypatch.setattr(cluster_fleet, "_command", play)
+    monkeypatch.setattr(cluster_fleet, "BEFORE_FILE", "before.json")
+    return kubeconfigs
+
+
+def asked(
+    fleet_file: Path, kubeconfigs: Path, results: Path, today: str, name: str = "story"
+) -> cluster_fleet.Line:
+    known = read_fleet(fleet_file)
+    member = next(each for each in known.clusters if each.name == name)
+    return cluster_fleet.ask(known, member, fleet_file.parent, results, kubeconfigs, today=today)
+
+
+def test_each_day_is_compared_with_the_day_before_and_kept(
+    fleet_file: Path, quick: Path, tmp_path: Path
+) -> None:
+    fleet_file.write_text(yaml.safe_dump(values(rehearse={"fail_on": ["worse"]})))
+    results = tmp_path / "kept"
+    first = asked(fleet_file, quick, results, "2026-11-28")
+    assert (first.worse, first.since, first.exit_code) == (None, "", 0)
+
+    shutil.copy(SNAPSHOTS / "mitigated.json", results / "story" / "snapshot.json")  # it was better yesterday
+    second = asked(fleet_file, quick, results, "2026-11-29")
+    assert second.exit_code == 10
+    assert second.worse
+    assert second.since == "WORSE: all routes"
+
+    again = asked(fleet_file, quick, results, "2026-11-29")
+    assert again == second, "a second run on the same day compares with the same day before"
+
+    third = asked(fleet_file, quick, results, "2026-11-30")
+    assert (third.worse, third.exit_code) == (0, 0)
+    days = cluster_fleet.history_of(results / "story")
+    assert [(each.date, each.worse) for each in days] == [
+        ("2026-11-28", None),
+        ("2026-11-29", second.worse),
+        ("2026-11-30", 0),
+    ]
+
+
+def test_a_comparison_that_fails_is_said_and_fails_on_request(
+    fleet_file: Path, quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet_file.write_text(yaml.safe_dump(values(rehearse={"fail_on": ["worse"]})))
+    asked(fleet_file, quick, tmp_path, "2026-11-28")
+    command = cluster_fleet._command
+    refused = subprocess.CompletedProcess([], 20, stdout="", stderr="chaosext: damaged")
+    monkeypatch.setattr(
+        cluster_fleet, "_command", lambda words, at: refused if words[0] == "compare" else command(words, at)
+    )
+    line = asked(fleet_file, quick, tmp_path, "2026-11-29")
+    assert line.exit_code == 30
+    assert line.since == "not compared: chaosext: damaged"
+
+
+def test_a_damaged_history_begins_anew(fleet_file: Path, quick: Path, tmp_path: Path) -> None:
+    asked(fleet_file, quick, tmp_path, "2026-11-28")
+    (tmp_path / "story" / "history.json").write_text('[{"date": 7}]')
+    assert cluster_fleet.history_of(tmp_path / "story") == ()
+    asked(fleet_file, quick, tmp_path, "2026-11-29")
+    assert [each.date for each in cluster_fleet.history_of(tmp_path / "story")] == ["2026-11-29"]
+
+
+def test_the_page_has_a_row_for_each_cluster(
+    fleet_file: Path, quick: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked(fleet_file, quick, tmp_path / "kept", "2026-11-28")
+    page = tmp_path / "fleet.html"
+    words = ["--settings", str(fleet_file), "--results", str(tmp_path / "kept")]
+    invoke(["fleet", *words, "--summary", "--page", str(page)])
+    text = page.read_text()
+    assert all(f'<th scope="row">{name}</th>' in text for name in ("story", "mitigated", "gone"))
+    assert f"wrote {page}" in capsys.readouterr().err
+    assert invoke(["fleet", *words, "--page", str(page)]) == 20
