@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chaosext.checks import check_names
-from chaosext.model.errors import ChaosextError, Refused
+from chaosext.model.errors import ChaosextError, Refused, did_you_mean
 from chaosext.model.findings import Evidence, Finding, Status
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ def _dead_nodes(around: Surroundings) -> frozenset[str]:
 
 
 def require_known(checks: Sequence[str]) -> None:
-    """Raise `Refused`, with a list of all checks, if any of `checks` is unknown."""
+    """Raise `Refused`, with the nearest name or a list of all, if any of `checks` is unknown."""
     unknown = [name for name in checks if name not in CHECKS]
     if unknown:
-        raise Refused(f"unknown check {', '.join(unknown)}", f"known checks are: {', '.join(CHECKS)}")
+        raise Refused(f"unknown check {', '.join(unknown)}", did_you_mean(unknown[0], CHECKS))
 
 
 def _finding_of(name: str, future: Future[Finding], timeout_s: float) -> Finding:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaosext.cli.options import cluster_options
 from chaosext.model.printable import say
 
 if TYPE_CHECKING:
@@ -14,10 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--run", "run_id", default="", help="Only this run.  [default: whichever has the cluster]")
-@click.option(
-    "--context",
-    help="The cluster's context.  [default: that of this machine's run, else the only pinned one]",
-)
+@cluster_options("The cluster's context.  [default: that of this machine's run, else the only pinned one]")
 @click.option("--reason", default="requested", help="Reason, for the run's report.")
 @click.option(
     "--wait",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer, say_data
+from chaosext.cli.options import InputFile, cluster_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from chaosext.cluster.client import Cluster
     from chaosext.safety.approvals import Word
@@ -21,8 +22,8 @@ CONFIG_MAP, KEY = "chaosext-approvals", "approvals.jsonl"
 
 
 @click.command()
-@click.argument("experiment", type=click.Path(path_type=Path), required=False)
-@click.option("--context", help="The cluster's Kubernetes context.  [default: the one that EXPERIMENT names]")
+@click.argument("experiment", type=InputFile("experiment"), required=False)
+@cluster_options("The cluster's Kubernetes context.  [default: the one that EXPERIMENT names]")
 @click.option("--by", help="Who approves.  [default: user@host]")
 @click.option("--until", metavar="WHEN", help="Until then: 2026-12-24T06:00+01:00, or from now on: 8h, 30d.")
 @click.option("--note", default="", help="Why, such as the number of a change.")

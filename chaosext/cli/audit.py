@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.options import InputFile
 from chaosext.model.printable import say
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def audit() -> None:
 @click.option(
     "--result",
     "results",
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     multiple=True,
     help="A run's result.json, whose last entry must be in the log (repeatable).",
 )
@@ -101,7 +102,7 @@ def show(log: Path | None, run_id: str | None, form: Form) -> int:
 
 
 @audit.command("digest")
-@click.argument("experiment", type=click.Path(path_type=Path))
+@click.argument("experiment", type=InputFile("experiment"))
 @answers()
 def digest(experiment: Path, form: Form) -> int:
     """Print the digest by which the log names EXPERIMENT: SHA-256 of its content, the same for YAML and JSON."""

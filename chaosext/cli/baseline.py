@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from chaosext.cli.options import InputFile, OutputFile, cluster_options, context_or_current
 from chaosext.model.printable import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from chaosext.experiment.settings import Settings
     from chaosext.model.known_unhealthy import KnownUnhealthy
@@ -29,7 +30,7 @@ def baseline() -> None:
 
 
 @baseline.command()
-@click.option("--context", help="Kubernetes context.  [default: kind-chaosext, or the experiment's]")
+@cluster_options("Kubernetes context.  [default: the experiment's, else the kubeconfig's current context]")
 @click.option(
     "--namespace",
     "-n",
@@ -39,10 +40,10 @@ def baseline() -> None:
 )
 @click.option(
     "--experiment",
-    type=click.Path(path_type=Path),
+    type=InputFile("experiment"),
     help="Take context and settings (namespaces, the way into nodes) from this experiment.",
 )
-@click.option("--output", "-o", required=True, help="The file, YAML; - for stdout.")
+@click.option("--output", "-o", type=OutputFile(), required=True, help="The file, YAML; - for stdout.")
 @click.option(
     "--until",
     required=True,
@@ -106,7 +107,7 @@ def _settings(context: str | None, namespaces: tuple[str, ...], experiment: Path
         settings = resolve(loaded, context=context, source=str(experiment)).settings
         return settings.model_copy(update={"namespaces": namespaces}) if namespaces else settings
     configuration = {"chaosext_namespaces": list(namespaces)} if namespaces else {}
-    return settings_from(configuration, {"KUBERNETES_CONTEXT": context or "kind-chaosext"})
+    return settings_from(configuration, {"KUBERNETES_CONTEXT": context_or_current(context)})
 
 
 def _text(entries: Iterable[KnownUnhealthy], context: str, now: datetime) -> str:

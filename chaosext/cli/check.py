@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.options import InputFile, cluster_options, context_or_current, quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 EXIT_CODES = {"healthy": 0, "unhealthy": 10, "unknown": 30}
 
+ALL = "all"
+
+
+def _names() -> Iterable[str]:
+    from chaosext.checks.suite import CHECKS
+
+    return (*CHECKS, ALL)
+
 
 @click.command()
-@click.argument("name")
-@click.option("--context", default="kind-chaosext", show_default=True, help="Kubernetes context.")
+@click.argument("name", shell_complete=quiet(_names))
+@cluster_options()
 @click.option(
     "--namespace",
     "-n",
@@ -33,14 +45,14 @@ EXIT_CODES = {"healthy": 0, "unhealthy": 10, "unknown": 30}
 )
 @click.option(
     "--known",
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     help="Known unhealthy objects, as `chaosext baseline save` writes them: they may stay as they are.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Print all evidence.")
 @answers()
 def check(
     name: str,
-    context: str,
+    context: str | None,
     namespaces: tuple[str, ...],
     targets: tuple[str, ...],
     leaf: str,
@@ -66,18 +78,21 @@ def check(
 
     Exit code: 0 healthy, 10 unhealthy, 30 unknown, 20 refused.
     """
+    from chaosext.checks.suite import require_known
     from chaosext.cli.output import finding_lines
     from chaosext.experiment.known_unhealthy_entries import SETTING, with_entries
     from chaosext.experiment.settings import settings_from
     from chaosext.model.findings import worst
     from chaosext.run.monitor.steady_state import ask_now
 
+    if name != ALL:
+        require_known([name])
     configuration: dict[str, Any] = {"chaosext_leaf": leaf, "chaosext_lookups": lookups}
     if namespaces:
         configuration["chaosext_namespaces"] = list(namespaces)
     if known:
         configuration = with_entries({**configuration, SETTING: str(known)}, Path())
-    settings = settings_from(configuration, {"KUBERNETES_CONTEXT": context})
+    settings = settings_from(configuration, {"KUBERNETES_CONTEXT": context_or_current(context)})
     findings = ask_now(settings, name, targets)
     lines = (line for finding in findings for line in finding_lines(finding, verbose=verbose or form.is_wide))
     say_answer([finding.to_json() for finding in findings], lines, form)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.options import kubeconfig_option
 from chaosext.cli.status import (
     RUNNERS,
     cluster_option,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 )
 @node_option
 @cluster_option
+@kubeconfig_option
 @context_option
 @transport_option
 @namespace_option

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.options import cluster_options
 from chaosext.model.printable import say
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def drain(cluster: str, load_balancer: str, form: Form) -> None:
 @failover.command()
 @click.argument("cluster")
 @LOAD_BALANCER
-@click.option("--context", help="CLUSTER's Kubernetes context.  [default: kind-CLUSTER]")
+@cluster_options("CLUSTER's Kubernetes context.  [default: kind-CLUSTER]")
 @click.option(
     "--settle",
     "settle_s",

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.options import InputFile
 from chaosext.model.printable import say, say_json
 
 INDEX = "JOB_COMPLETION_INDEX"
@@ -19,7 +20,7 @@ INDEX = "JOB_COMPLETION_INDEX"
     "--settings",
     "path",
     required=True,
-    type=click.Path(path_type=Path),
+    type=InputFile("fleet"),
     help="The fleet, as deploy/fleet.yaml.",
 )
 @click.option(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.options import InputFile
 from chaosext.model.printable import say
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     "--settings",
     "path",
     required=True,
-    type=click.Path(path_type=Path),
+    type=InputFile("settings"),
     help="The settings, as deploy/gameday.yaml.",
 )
 @click.option(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.options import InputFile, cluster_options, context_or_current
 from chaosext.cli.rehearse import (
     Instant,
     apiserver_option,
@@ -38,15 +39,17 @@ WITHOUT_PATCHES = 0.7
 @click.option(
     "--cutover",
     "plan",
-    type=click.Path(path_type=Path),
+    type=InputFile("cutover"),
     required=True,
     help="The plan: which nodes, how long, when, what is acceptable (YAML or JSON).",
 )
-@click.option("--context", default="", help="Kubernetes context of the live cluster; it must be pinned.")
+@cluster_options(
+    "The live cluster's context; it must be pinned.  [default: the plan's, else the current one]"
+)
 @click.option(
     "--snapshot",
     "snapshots",
-    type=click.Path(path_type=Path),
+    type=InputFile("snapshot"),
     multiple=True,
     help="Ask a snapshot instead: files, directories, archives, or - for stdin (repeatable: together one snapshot).",
 )
@@ -71,7 +74,7 @@ WITHOUT_PATCHES = 0.7
 @answers("chaosext.gate/v1")
 def gate(
     plan: Path,
-    context: str,
+    context: str | None,
     snapshots: tuple[Path, ...],
     reports: tuple[Path, ...],
     keep: Path | None,
@@ -110,7 +113,8 @@ def gate(
     _check_options(context, snapshots, reports, keep)
     moment = at or datetime.now(UTC).replace(microsecond=0)
     cutover, plan_bytes = read_cutover(plan, moment)
-    with _seen(cutover, context, snapshots, keep) as seen:
+    where = "" if snapshots else _live_context(context or cutover.context)
+    with _seen(cutover, where, snapshots, keep) as seen:
         sheet = _judged(
             cutover,
             seen,
@@ -128,21 +132,27 @@ def gate(
 
 
 def _check_options(
-    context: str, snapshots: tuple[Path, ...], reports: tuple[Path, ...], keep: Path | None
+    context: str | None, snapshots: tuple[Path, ...], reports: tuple[Path, ...], keep: Path | None
 ) -> None:
     from chaosext.model.errors import Refused
 
-    if bool(context) == bool(snapshots):
-        said = "both given" if context else "neither given"
-        raise Refused(
-            f"--context and --snapshot: {said}",
-            "set --context to a live cluster, or --snapshot to a snapshot",
-        )
+    if context and snapshots:
+        fix = "set --context to ask a live cluster, or --snapshot to ask a snapshot"
+        raise Refused("--context and --snapshot: both given", fix)
     if keep and snapshots:
         raise Refused("--keep-snapshot: the source already is a snapshot", "leave it out")
     for place in reports:
         if place.suffix not in SUFFIXES:
             raise Refused(f"--report {place}: unknown format", f"end the name in {', '.join(SUFFIXES)}")
+
+
+def _live_context(context: str) -> str:
+    from chaosext.model.errors import Refused
+
+    try:
+        return context_or_current(context)
+    except Refused as error:
+        raise Refused(f"--context and --snapshot: neither given, and {error.message}", error.fix) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import sys
 import threading
 import traceback
 from contextlib import suppress
-from io import StringIO
 from typing import Any, NoReturn
 
 import click
 
 from chaosext import __version__
-from chaosext.model.errors import ChaosextError, Refused
+from chaosext.model.errors import EXIT_INTERNAL, ChaosextError, Refused, did_you_mean
 from chaosext.model.printable import say, say_document
 
 COMMANDS = {
@@ -60,10 +60,19 @@ COMMANDS = {
         "Rehearse one cluster of a fleet, as its Job does, or summarize all.",
     ),
     "audit": ("chaosext.cli.audit:audit", "Show and verify the audit log."),
+    "examples": ("chaosext.cli.examples:list_examples", "List the bundled examples, or print one."),
+    "config": ("chaosext.cli.defaults:config", "Show the defaults of options, and where they come from."),
+    "completion": ("chaosext.cli.completion:completion", "Print the completion script of a shell."),
 }
 """Command -> its module, and its line in `chaosext --help` (so that listing commands imports none of them)."""
 
 EXIT_REFUSED = Refused.exit_code
+
+EXIT_PIPE = 141
+"""The reader of the output has left: as if SIGPIPE had ended the process (128 + 13)."""
+
+PREFIX = "CHAOSEXT"
+"""Of the environment variables that set options, such as CHAOSEXT_REHEARSE_CUT_FOR."""
 
 
 class LazyGroup(click.Group):
@@ -77,34 +86,75 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+        return _with_habits(command, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return EXIT_PIPE
+
+
+def _with_habits(command: click.Command, path: str) -> click.Command:
+    """Give a command what all have: `--verbose`, and environment variables for what may have defaults."""
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            _with_habits(inner, f"{path} {name}")
+        return command
+    if not any("--verbose" in each.opts for each in command.params):
+        shown = "With an internal error, print its traceback."
+        command.params.append(click.Option(["-v", "--verbose"], is_flag=True, expose_value=False, help=shown))
+    from chaosext.cli.defaults import settable
+
+    allowed = settable(command, path).values()
+    for option in command.params:
+        if isinstance(option, click.Option):
+            option.allow_from_autoenv = option in allowed
+    return command
+
 
 @click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=LazyGroup,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "auto_envvar_prefix": PREFIX,
+    },
 )
 @click.version_option(__version__, prog_name="chaosext")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Rehearse a network cutover that cuts your Kubernetes control plane off from its nodes, before you do it for
     real.
 
     \b
-    Examples:
+    Without a cluster:
+      chaosext rehearse example:story                            what would a cut of 8 minutes do?
+      chaosext gate --cutover example:all-workers --snapshot example:story         go or no-go, and why
+      chaosext examples                                          what else can be tried
+    \b
+    On a testbed:
       chaosext testbed up                                        a kind cluster with Calico, BGP leaf and Istio
       chaosext check all --context kind-chaosext                 does the steady state hold?
-      chaosext run experiments/control-plane-partition.yaml      cut, watch, heal, roll back, verify
-      chaosext run experiments/control-plane-partition.yaml --dry-run    print the exact rules, touch nothing
+      chaosext run control-plane-partition                       cut, watch, heal, roll back, verify
+      chaosext run control-plane-partition --dry-run             print the exact rules, touch nothing
       chaosext report latest                                     what broke, why, for how long, for whom
 
     \b
     Exit codes: 0 passed (or as expected), 1 passed, but another verdict was expected,
     10 deviated and rollback verified, 11 deviated and rollback not verified, 20 refused (nothing was touched),
-    30 inconclusive, 40 unsafe (a cut may still be active), 130/143 interrupted and healed.
+    30 inconclusive, 40 unsafe (a cut may still be active), 70 an internal error, 130/143 interrupted and healed.
     """
+    from chaosext.cli.defaults import defaults_for
+
+    group = ctx.command
+    assert isinstance(group, click.Group)  # noqa: S101  it is this one
+    ctx.default_map = defaults_for(group, ctx, ctx.invoked_subcommand)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -160,24 +210,42 @@ def invoke(
     try:
         outcome: Any = (command or cli).main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
-        said = StringIO()
-        error.show(said)
-        say_document(said.getvalue(), err=True)
+        _say_problem(*_said(error))
         return EXIT_REFUSED
     except ChaosextError as error:
-        say(f"chaosext: {error.message}", err=True)
-        if error.fix:
-            say(f"     fix: {error.fix}", err=True)
+        _say_problem(error.message, error.fix)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         say("chaosext: interrupted", err=True)
         return 130
     except Exception as error:  # a bug: its exit code must have no other meaning
-        say(f"chaosext: internal error, {type(error).__name__}: {error}", err=True)
-        say(
-            "     fix: please report it, with the output of the same command under CHAOSEXT_DEBUG=1", err=True
-        )
-        if os.environ.get("CHAOSEXT_DEBUG"):
-            say_document(traceback.format_exc(), err=True)
-        return ChaosextError.exit_code
+        from chaosext.cli.internal_error import reported
+
+        _say_problem(*reported(error, sys.argv[1:] if arguments is None else arguments))
+        return EXIT_INTERNAL
     return outcome if isinstance(outcome, int) else 0
+
+
+def _say_problem(message: str, fix: str) -> None:
+    say(f"chaosext: {message}", err=True)
+    if fix:
+        say(f"     fix: {fix}", err=True)
+
+
+def _said(error: click.ClickException) -> tuple[str, str]:
+    """Return what is wrong with a command line, and the fix: the nearest name, or what stands behind a semicolon."""
+    usage = error.ctx if isinstance(error, click.UsageError) else None
+    look = f"see `{usage.command_path} --help`" if usage else ""
+    if usage and isinstance(error, click.NoSuchOption):
+        options = [option for each in usage.command.params for option in (*each.opts, *each.secondary_opts)]
+        near = did_you_mean(error.option_name, [name for name in options if name.startswith("--")])
+        return f"no such option {error.option_name}", near if near.startswith("did") else look
+    message = error.format_message().strip()
+    if usage and isinstance(usage.command, click.Group) and (found := _NO_COMMAND.match(message)):
+        return f"no such command {found[1]}", did_you_mean(found[1], usage.command.list_commands(usage))
+    said, _, fix = message.rstrip(".").partition("; ")
+    return said[:1].lower() + said[1:], fix or look
+
+
+_NO_COMMAND = re.compile(r"No such command '(.+?)'")
+"""click's message."""

@@ -8,22 +8,31 @@ from typing import TYPE_CHECKING
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.options import cluster_options, quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from chaosext.safety.pins import Pin
 
 
+def _pinned() -> Iterable[str]:
+    from chaosext.safety.pins import read_pins
+
+    return sorted(read_pins())
+
+
 @click.command()
-@click.option("--context", help="The Kubernetes context to pin.")
+@cluster_options("The Kubernetes context to pin.")
 @click.option("--replace", is_flag=True, help="Pin it although it was pinned to another cluster.")
 @click.option(
     "--production/--no-production",
     default=None,
     help="Mark it as production, where only approved experiments may act; or remove the mark.",
 )
-@click.option("--remove", metavar="CONTEXT", help="Remove the pin of this context.")
+@click.option(
+    "--remove", metavar="CONTEXT", shell_complete=quiet(_pinned), help="Remove the pin of this context."
+)
 @click.option(
     "--list", "as_list", is_flag=True, help="List the pins.  [default: what happens without options]"
 )

@@ -6,17 +6,18 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.options import InputFile, Names
 from chaosext.model.printable import say
 from chaosext.rehearsal.predict.scenarios import ScenarioRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from chaosext.rehearsal.predict.scenarios import Scenario
     from chaosext.rehearsal.simulate.planned_cut import Flap
@@ -132,12 +133,12 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command()
+@click.argument("files", nargs=-1, type=InputFile("snapshot"), metavar="[SNAPSHOT]...")
 @click.option(
     "--snapshot",
     "snapshots",
-    type=click.Path(path_type=Path),
+    type=InputFile("snapshot"),
     multiple=True,
-    required=True,
     help="What `chaosext snapshot` or `kubectl get` wrote, a dump, a directory, an archive, - for stdin (repeatable).",
 )
 @click.option(
@@ -184,7 +185,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--with",
     "mitigations",
-    type=click.Choice(MITIGATIONS),
+    type=Names(MITIGATIONS),
     multiple=True,
     help="Simulate with this mitigation in place (repeatable).",
 )
@@ -198,7 +199,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option(
     "--scenarios",
-    type=click.Path(path_type=Path),
+    type=InputFile("scenarios"),
     help="Simulate the scenarios in FILE (JSON or YAML), with one line of result each.",
 )
 @click.option(
@@ -218,11 +219,12 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--fail-on",
     "fail_on",
-    type=click.Choice(list(FAILS_WITH)),
+    type=Names(list(FAILS_WITH)),
     multiple=True,
     help="End with 10 for deviated, 30 for unknown, 10 for worse with --change (repeatable).",
 )
 def rehearse(
+    files: tuple[Path, ...],
     snapshots: tuple[Path, ...],
     cut_nodes: str,
     cut_for: float | None,
@@ -297,6 +299,11 @@ def rehearse(
     reading = Reading()
     if flapping and cut_for is not None:
         raise Refused("--flap and --cut-for are both set", "remove one of them")
+    if not (files or snapshots):
+        raise Refused(
+            "no snapshot is named", "name a file, - for stdin, or try `chaosext rehearse example:story`"
+        )
+    inputs = (*files, *snapshots)
     said = SaidNetwork(fabric_hears=fabric_hears, hold_s=hold_s)
     wanted = Scenario(
         cut_nodes=cut_nodes,
@@ -311,14 +318,14 @@ def rehearse(
     budget = TimeBudget.of(time_budget_s)
     if changes or "worse" in fail_on:
         verdicts = rehearse_changes(
-            Input(snapshots=snapshots, changes=changes, scenarios=scenarios),
+            Input(snapshots=inputs, changes=changes, scenarios=scenarios),
             Reader(arguments=(*controller_manager_args, *apiserver_args), network=said),
             Question(wanted=wanted, samples=samples, budget=budget),
             form,
         )
         return _exit_code(verdicts, fail_on)
     world = read_snapshot(
-        snapshots,
+        inputs,
         controller_manager_args=controller_manager_args,
         apiserver_args=apiserver_args,
         reading=reading,

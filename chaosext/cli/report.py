@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaosext.cli.options import Names, OutputFile, quiet
 from chaosext.model.printable import say, say_document, say_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from chaosext.report.data.run_data import RunData
 
@@ -23,15 +24,26 @@ COMPARED = ("html", "markdown", "json")
 STDOUT = "-"
 
 
+def _runs() -> Iterable[str]:
+    from chaosext.run.session.run_directory import kept_runs
+
+    return kept_runs()
+
+
 @click.command()
-@click.argument("run")
-@click.argument("other", required=False)
+@click.argument("run", shell_complete=quiet(_runs))
+@click.argument("other", required=False, shell_complete=quiet(_runs))
+@click.option("--format", "formats", type=Names(FORMATS), multiple=True, help="Only these (repeatable).")
 @click.option(
-    "--format", "formats", type=click.Choice(FORMATS), multiple=True, help="Only these (repeatable)."
+    "-o", "--output", type=OutputFile(), help="A directory; or a file, or - for stdout, for one --format."
 )
-@click.option("-o", "--output", help="A directory; or a file, or - for stdout, for one --format.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON what was written, and the verdict.")
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Where run/<id>/ is.  [default: ./run]")
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    envvar="CHAOSEXT_RUN_DIR",
+    help="Where run/<id>/ is.  [default: ./run]",
+)
 def report(
     run: str,
     other: str | None,

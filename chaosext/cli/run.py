@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer, say_data
+from chaosext.cli.options import InputFile, Names, cluster_options
 from chaosext.model.printable import say
 
 if TYPE_CHECKING:
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 
 EXPECTABLE = ("passed", "deviated", "inconclusive", "refused")
 
-experiment_argument = click.argument("experiment", type=click.Path(path_type=Path))
-context_option = click.option("--context", help="Refuse unless the experiment pins this Kubernetes context.")
+experiment_argument = click.argument("experiment", type=InputFile("experiment"))
+context_option = cluster_options("Refuse unless the experiment pins this Kubernetes context.")
 
 
 @click.command()
 @experiment_argument
 @context_option
-@click.option("--expect", type=click.Choice(EXPECTABLE), help="Exit 0 for exactly this verdict.")
+@click.option("--expect", type=Names(EXPECTABLE), help="Exit 0 for exactly this verdict.")
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -53,7 +54,10 @@ context_option = click.option("--context", help="Refuse unless the experiment pi
     help="Prometheus metrics: into FILE (textfile collector), or to be scraped at PORT or HOST:PORT.",
 )
 @click.option(
-    "--run-dir", type=click.Path(path_type=Path), help="Where run/<id>/ is created.  [default: ./run]"
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    envvar="CHAOSEXT_RUN_DIR",
+    help="Where run/<id>/ is created.  [default: ./run]",
 )
 def run(
     experiment: Path,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaosext.cli.options import InputFile, Names, OutputFile, cluster_options
 from chaosext.model.printable import say, say_document
 
 if TYPE_CHECKING:
@@ -19,29 +20,29 @@ FORMATS = ("plain", "kustomize", "helm-values")
 @click.option(
     "--settings",
     "path",
-    type=click.Path(path_type=Path),
+    type=InputFile("settings"),
     help="A game day's settings, as deploy/gameday.yaml.",
 )
 @click.option(
     "--fleet",
     "fleet",
-    type=click.Path(path_type=Path),
+    type=InputFile("fleet"),
     help="Instead, the settings of many clusters that are rehearsed by one Indexed Job, as deploy/fleet.yaml.",
 )
 @click.option(
     "--output",
     "-o",
     "directory",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     help="Write the files into this directory.",
 )
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="plain", show_default=True, help="What to write."
+    "--format", "form", type=Names(FORMATS), default="plain", show_default=True, help="What to write."
 )
 @click.option("--check", is_flag=True, help="Only check the settings, and print when game days would begin.")
-@click.option("--context", help="Also validate the objects with this context's API server (dryRun).")
+@cluster_options("Also validate the objects with this context's API server (dryRun).")
 def schedule(
-    path: Path | None, fleet: Path | None, directory: Path | None, form: str, check: bool, context: str | None
+    path: Path | None, fleet: Path | None, directory: str | None, form: str, check: bool, context: str | None
 ) -> int:
     """Write the manifests that run game days in a cluster: ServiceAccount, least-privilege RBAC, CronJob, settings.
 
@@ -74,7 +75,9 @@ def schedule(
     if directory is None:
         _print(files, form)
     else:
-        _write(directory, {**files, **({EXPERIMENT_FILE: composed.approved} if composed.approved else {})})
+        _write(
+            Path(directory), {**files, **({EXPERIMENT_FILE: composed.approved} if composed.approved else {})}
+        )
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaosext.cli.options import OutputFile, cluster_options, context_or_current
 from chaosext.model.printable import say, say_document
 
 if TYPE_CHECKING:
@@ -16,9 +17,13 @@ STDOUT = "-"
 
 
 @click.command()
-@click.option("--context", default="kind-chaosext", show_default=True, help="Kubernetes context.")
+@cluster_options()
 @click.option(
-    "--output", "-o", required=True, help="The file; gzip where its name ends in .gz; - for stdout."
+    "--output",
+    "-o",
+    type=OutputFile(),
+    required=True,
+    help="The file; gzip where its name ends in .gz; - for stdout.",
 )
 @click.option(
     "--page-timeout",
@@ -28,7 +33,7 @@ STDOUT = "-"
     show_default=True,
     help="Timeout for one page of 500 objects, seconds.",
 )
-def snapshot(context: str, output: str, page_s: float) -> int:
+def snapshot(context: str | None, output: str, page_s: float) -> int:
     """Save the objects of a cluster that `chaosext rehearse` needs, as a plain Kubernetes List. Read-only.
 
     Keeps only the fields that a prediction depends on: no Secret, no environment, no image, no command, no header of a
@@ -55,6 +60,7 @@ def snapshot(context: str, output: str, page_s: float) -> int:
     from chaosext.cluster.client import Cluster
     from chaosext.run.session.live_snapshot import Taking
 
+    context = context_or_current(context)
     taking = Taking(cluster=Cluster.connect(context), page_s=page_s)
     write_snapshot(output, taking.text())
     for kind, why in taking.missed.items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.options import Names, complete_contexts, kubeconfig_option
 from chaosext.model.errors import Refused
 from chaosext.nodes.shell import DEFAULT, NAMESPACE, POD, NodeAccess
 from chaosext.nodes.transport import TRANSPORTS
@@ -26,7 +27,7 @@ node_option = click.option(
 cluster_option = click.option("--cluster", help="Check only this kind cluster.  [default: all of them]")
 transport_option = click.option(
     "--transport",
-    type=click.Choice(list(TRANSPORTS)),
+    type=Names(list(TRANSPORTS)),
     default=DEFAULT,
     show_default=True,
     help="How to enter the nodes: containers, network namespaces, or short-lived Pods, created through --context's "
@@ -42,6 +43,7 @@ context_option = click.option(
     "--context",
     "contexts",
     multiple=True,
+    shell_complete=complete_contexts,
     help="A context on whose cluster another machine may have left sentinels (repeatable).",
 )
 
@@ -58,6 +60,7 @@ def way_by(transport: str, contexts: tuple[str, ...], namespace: str) -> NodeAcc
 @click.command()
 @node_option
 @cluster_option
+@kubeconfig_option
 @context_option
 @transport_option
 @namespace_option

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.options import InputFile
 from chaosext.model.printable import say_document
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chaosext.testbed.config import Blueprint
     from chaosext.testbed.health import BedStatus
     from chaosext.testbed.pair import EntryStatus, PairStatus
@@ -80,7 +82,7 @@ def testbed() -> None:
 @click.option("--workers", type=int, help="Number of workers.  [default: as the configuration says, 2]")
 @click.option(
     "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=InputFile(),
     metavar="FILE",
     help="Path of a kind configuration.  [default: the bundled one]",
 )

@@ -24,9 +24,8 @@ from chaosext.cluster.answer_bounds import bounded_plugins
 from chaosext.cluster.bounded_http import allowed, bounded, cause_of, connect, decoded
 from chaosext.cluster.credentials import keep_keys_in_memory
 from chaosext.cluster.execute import Exec, ExecResult
-from chaosext.cluster.kubeconfig import kubeconfig_files, kubeconfig_paths
-from chaosext.cluster.object_files import read_document
-from chaosext.model.errors import MALFORMED, Refused, TooLarge, Unreachable, understood
+from chaosext.cluster.kubeconfig import known_contexts, kubeconfig_paths
+from chaosext.model.errors import Refused, TooLarge, Unreachable, did_you_mean, understood
 from chaosext.model.output_bounds import MIB
 
 if TYPE_CHECKING:
@@ -490,27 +489,19 @@ def _date(header: str | None) -> datetime | None:
 
 
 def _require_context(context: str, paths: str) -> None:
-    known = _known_contexts(paths)
-    listed = ", ".join(known) or "none"
+    known = known_contexts(paths)
     if not context:
-        raise Refused("context is empty", f"use one of the kubeconfig's contexts  ({listed})")
-    if context not in known:
         raise Refused(
-            f"context {context!r} is not in the kubeconfig {paths}", f"known contexts are: {listed}"
+            "context is empty", f"use one of the kubeconfig's contexts  ({', '.join(known) or 'none'})"
         )
+    if context not in known:
+        raise Refused(f"context {context!r} is not in the kubeconfig {paths}", _context_hint(context, known))
 
 
-def _known_contexts(paths: str) -> list[str]:
-    """Names of the contexts in the kubeconfigs `paths` (separated as in $KUBECONFIG); skips missing files."""
-    names: list[str] = []
-    for path in kubeconfig_files(paths):
-        if path.is_file():
-            config, _ = read_document(path, "kubeconfig")
-            try:
-                names += [str(item["name"]) for item in (config or {}).get("contexts") or ()]
-            except MALFORMED as error:
-                raise Refused(f"{path} is not a kubeconfig", "check the file, or use another one") from error
-    return names
+def _context_hint(context: str, known: Sequence[str]) -> str:
+    if not known:
+        return "it has none; set --kubeconfig or $KUBECONFIG to another file"
+    return did_you_mean(context, known)
 
 
 def _load(context: str, paths: str) -> Any:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from chaosext.model.errors import Refused, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -48,7 +48,7 @@ def validated(
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = _most_telling(error.errors())
     where = _place(first["loc"])
     named = place(where)
     if first["type"] == "extra_forbidden":
@@ -62,6 +62,12 @@ def validated(
     said = _EXPECTED.get(first["type"], said)
     change = f"change {first['input']!r:.80}" if where else "change it"
     raise Refused(f"{named}: {said}", fix or (f"{change}; {example}" if example else change))
+
+
+def _most_telling(errors: Sequence[Any]) -> Any:
+    """Return the first error; of a key that is missing and one that is unknown, the unknown one: it is mistyped."""
+    unknown = (each for each in errors if each["type"] == "extra_forbidden")
+    return next(unknown, errors[0]) if errors[0]["type"] == "missing" else errors[0]
 
 
 def in_file(path: object) -> Callable[[str], str]:

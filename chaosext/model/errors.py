@@ -6,6 +6,8 @@ ChaosextError
 ├── Unsafe             exit 40: a cut may still be active; the message says where and how to remove it
 └── Unreachable        a node's shell or the API server did not answer in time (callers turn it into a finding)
     └── TooLarge       it did answer, but with more than the size limit
+
+Any other exception is a bug, and ends a command with `EXIT_INTERNAL`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+
+EXIT_INTERNAL = 70
+"""Exit code of a bug in chaosext, EX_SOFTWARE of BSD's sysexits.h: no verdict, and nothing was decided."""
 
 
 class ChaosextError(Exception):

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 PIPE_S = 5.0
 """Seconds within which a pipe that the user named, such as bash's `<(...)`, must deliver all its content."""
 
+STDIN = Path("-")
+"""Stands for stdin wherever the user names a file to read."""
+
+STDIN_S = 600.0
+"""Seconds within which stdin must deliver all its content; `kubectl get` may take minutes to start its output."""
+
 BLOCK_BYTES = 1 << 20
 
 DOCUMENT_BYTES = 4 << 20
@@ -284,16 +290,18 @@ def write_all(handle: int, data: bytes) -> None:
 def read_file(path: Path, *, most: int = DOCUMENT_BYTES, within_s: float = PIPE_S) -> bytes:
     """Read a file that the user named: follows links, and reads a pipe for at most `within_s` seconds.
 
-    Raises OSError; `UnfitFile` for a directory or a device, and for more than `most` bytes.
+    `STDIN` is stdin. Raises OSError; `UnfitFile` for a directory or a device, and for more than `most` bytes.
     """
     with opened(path) as file:
-        return read_opened(file, path, most=most, within_s=within_s)
+        return read_opened(file, path, most=most, within_s=STDIN_S if path == STDIN else within_s)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file or a pipe that the user named, without blocking. Raises `UnfitFile` for anything else."""
-    handle = _checked(os.open(path, _READ), path, or_pipe=True)
+    if path == STDIN and os.isatty(0):
+        raise UnfitFile("stdin is a terminal; pipe a file into it", path)
+    handle = _checked(os.open("/dev/stdin" if path == STDIN else path, _READ), path, or_pipe=True)
     with open(handle, "rb") as file:  # noqa: PTH123  a descriptor
         yield file
 
@@ -366,7 +374,7 @@ def _from_pipe(handle: int, name: Path, most: int, within_s: float) -> bytes:
         except BlockingIOError:
             select.select([handle], [], [], left_s)
             continue
-        if not block and data:
+        if not block and (data or name == STDIN):  # another pipe may still wait for its first writer
             return bytes(data)
         if not block:
             time.sleep(0.02)

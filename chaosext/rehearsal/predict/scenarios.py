@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.errors import Refused
+from chaosext.model.errors import Refused, did_you_mean
 from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS, mitigated
 from chaosext.rehearsal.predict.predict import Rehearsal
 from chaosext.rehearsal.simulate.planned_cut import Flap, Plan
@@ -114,12 +114,13 @@ def _scenario(number: int, value: object, defaults: Scenario) -> Scenario:
     fields: dict[str, Any] = {"name": f"{number}"} | ({"flap": None} if "cut_for" in value else {})
     for key, given in value.items():
         if key not in _FIELDS:
-            raise Refused(f"scenario {number}: unknown field {key!r}", f"fields are {', '.join(_FIELDS)}")
+            raise Refused(f"scenario {number}: unknown field {key!r}", did_you_mean(str(key), _FIELDS))
         field, read = _FIELDS[key]
         try:
             fields[field] = read(given)
         except (ValueError, TypeError) as error:
-            raise Refused(f"scenario {number}: {key}: {error}", FIX) from None
+            said, _, fix = str(error).partition("; ")
+            raise Refused(f"scenario {number}: {key}: {said}", fix or FIX) from None
     return replace(defaults, **fields)
 
 
@@ -130,7 +131,7 @@ def _nodes(value: object) -> str:
 def _mitigations(value: object) -> tuple[str, ...]:
     names = tuple(value) if isinstance(value, list) else (str(value),)
     if unknown := [name for name in names if name not in MITIGATIONS]:
-        raise ValueError(f"{unknown[0]!r} is not one of {', '.join(MITIGATIONS)}")
+        raise ValueError(f"unknown mitigation {unknown[0]!r}; {did_you_mean(str(unknown[0]), MITIGATIONS)}")
     return names
 
 

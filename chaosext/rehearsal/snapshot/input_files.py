@@ -23,6 +23,8 @@ from chaosext.model.files import (
     EXPANSION,
     EXPANSION_FREE_BYTES,
     GZIP_MAGIC,
+    STDIN,
+    STDIN_S,
     Folder,
     UnfitFile,
     opened,
@@ -32,11 +34,6 @@ from chaosext.model.files import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-
-STDIN = Path("-")
-
-PIPE_S = 600.0
-"""Maximum time to read a pipe; `kubectl get` may take minutes to start its output."""
 
 TREE_S = 600.0
 """Maximum time to read a directory or an archive."""
@@ -149,7 +146,7 @@ def _content(path: Path) -> bytes | mmap:
     """Return a file's content. A plain file is memory-mapped: half a gigabyte is usual for a large cluster."""
     with opened(path) as file:
         if not stat.S_ISREG(fstat(file.fileno()).st_mode):
-            return read_opened(file, path, most=LARGEST_ZIPPED, within_s=PIPE_S)
+            return read_opened(file, path, most=LARGEST_ZIPPED, within_s=STDIN_S)
         try:
             return mmap(file.fileno(), 0, access=ACCESS_READ)
         except ValueError:  # mmap refuses an empty file

@@ -20,6 +20,9 @@ DEFAULT_ROOT = Path("run")
 ROOT_VARIABLE = "CHAOSEXT_RUN_DIR"
 LATEST = "latest"
 
+MOST_RUNS = 10_000
+"""How many names a directory of runs may have to be listed."""
+
 ROOM_BYTES = 256 * 1024
 """Free bytes required before anything is touched: ten times what a run of minutes writes."""
 
@@ -65,6 +68,13 @@ def _newest(root: Path) -> str:
     """The run that `latest` points to."""
     link = root / LATEST
     return str(link.readlink()) if link.is_symlink() else LATEST
+
+
+def kept_runs(root: Path | None = None) -> tuple[str, ...]:
+    """Return the ids of the runs kept in `root`, the newest first, and `latest` if there is any."""
+    with Folder(root or default_root()) as folder:
+        names = [name for name in folder.names(most=MOST_RUNS) if name[:8].isdigit()]
+    return (LATEST, *reversed(names)) if names else ()
 
 
 def default_root() -> Path:

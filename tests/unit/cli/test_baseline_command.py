@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from chaosext.cli.main import invoke
+from chaosext.cluster import kubeconfig
 from chaosext.model.findings import Evidence, Finding, Status
 from chaosext.model.known_unhealthy import Known, entries_of
 from chaosext.run.monitor import steady_baseline as module
@@ -36,6 +37,7 @@ def unknown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return Seen(entries=entries_of([PROBES], until=until, reason=reason), unknown=tuple(lines))
 
     monkeypatch.setattr(module, "observe", observe)
+    monkeypatch.setattr(kubeconfig, "current_context", lambda: "kind-chaosext")
     return lines
 
 

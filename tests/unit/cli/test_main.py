@@ -174,8 +174,8 @@ def test_a_run_that_is_refused_at_the_door_leaves_its_reason(
 
 
 def test_an_unknown_check_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert invoke(["check", "dns"]) == 20
-    assert "known checks are: dns_resolvable" in capsys.readouterr().err
+    assert invoke(["check", "dns_resolvabel"]) == 20
+    assert "did you mean dns_resolvable?" in capsys.readouterr().err
 
 
 def test_dry_run() -> None:

@@ -167,7 +167,7 @@ def test_what_cant_be_known_can_fail_a_pipeline_too(rehearse: Any, tmp_path: Pat
         (("--snapshot", STORY, "--time-budget", "0s"), "--time-budget"),
         (("--snapshot", STORY, "--time-budget", "long"), "--time-budget"),
         (("--snapshot", STORY, "--scenarios", "/nowhere.yaml"), "--scenarios"),
-        ((), "--snapshot"),
+        ((), "no snapshot is named"),
     ],
 )
 def test_bad_input_is_refused_with_its_field(rehearse: Any, arguments: tuple[str, ...], says: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from checkout import ROOT
 
 from chaosext.cli.main import invoke
-from chaosext.cluster import client
+from chaosext.cluster import client, kubeconfig
 from chaosext.cluster.client import Cluster, resource_path
 from chaosext.rehearsal.snapshot.prune import CONFIGS, WANTED
 from chaosext.rehearsal.snapshot.reader import read_snapshot
@@ -99,6 +99,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     configuration = Configuration(host=f"http://127.0.0.1:{server.server_port}")
     cluster = Cluster(context="kind-test", configuration=configuration)
     monkeypatch.setattr(client.Cluster, "connect", lambda *_, **__: cluster)
+    monkeypatch.setattr(kubeconfig, "current_context", lambda: "kind-test")
     yield server
     server.shutdown()
     server.server_close()

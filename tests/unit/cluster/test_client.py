@@ -111,7 +111,7 @@ def cluster(kubeconfig: str) -> Cluster:
 
 
 def test_an_unknown_context_is_refused_and_the_known_ones_are_listed(kubeconfig: str) -> None:
-    with pytest.raises(Refused, match=r"prod.*known contexts are: kind-test"):
+    with pytest.raises(Refused, match=r"prod.*known: kind-test"):
         Cluster.connect("prod", kubeconfig)
 
 
@@ -121,7 +121,7 @@ def test_there_is_no_implicit_context(kubeconfig: str) -> None:
 
 
 def test_a_missing_kubeconfig_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="known contexts are: none"):
+    with pytest.raises(Refused, match="it has none"):
         Cluster.connect("kind-test", str(tmp_path / "nothing"))
 
 

@@ -49,7 +49,8 @@ def test_valid_settings_become_their_model() -> None:
     [
         ([], "a.yaml: a mapping is expected", "change it"),
         ({"firs": {}}, "a.yaml: firs: unknown key", "did you mean first?"),
-        ({"first": {"nam": "a"}}, "a.yaml: first.name is not set", "set it"),
+        ({"first": {}}, "a.yaml: first.name is not set", "set it"),
+        ({"first": {"nam": "a"}}, "a.yaml: first.nam: unknown key", "did you mean name?"),
         ({"first": {"name": "a", "fo": 1}}, "a.yaml: first.fo: unknown key", "did you mean for?"),
         (
             {"parts": [{"name": "a"}, {"name": "b", "nme": 1}]},
