@@ -35,7 +35,7 @@ def audit() -> None:
       chaosext audit verify
       chaosext audit verify --result run/latest/result.json      is that run's last entry still in the log?
       chaosext audit show --run 20261123t230300ab12
-      chaosext audit digest experiments/control-plane-partition.yaml
+      chaosext audit digest control-plane-partition
     """
 
 

@@ -71,7 +71,7 @@ def save(
     \b
     Examples:
       chaosext baseline save -o known.yaml --until 14d
-      chaosext baseline save --experiment experiments/control-plane-partition.yaml -o known.yaml --until 14d
+      chaosext baseline save --experiment control-plane-partition -o known.yaml --until 14d
 
     Exit code: 0 saved, 20 refused, 30 saved, but something is unknown and not in the file.
     """

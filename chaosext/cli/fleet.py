@@ -21,7 +21,7 @@ INDEX = "JOB_COMPLETION_INDEX"
     "path",
     required=True,
     type=InputFile("fleet"),
-    help="The fleet, as deploy/fleet.yaml.",
+    help="The fleet; see `chaosext examples fleet`.",
 )
 @click.option(
     "--results",
@@ -55,7 +55,7 @@ def fleet(
 
     \b
     Examples:
-      chaosext schedule --fleet deploy/fleet.yaml | kubectl apply -f -      one Indexed Job for all of them
+      chaosext schedule --fleet example:fleet | kubectl apply -f -      one Indexed Job for all of them
       chaosext fleet --settings fleet.yaml --index 0 --kubeconfigs ~/clusters
       chaosext fleet --settings fleet.yaml --results fleet-results --summary
       chaosext fleet --settings fleet.yaml --results fleet-results --summary --page fleet.html

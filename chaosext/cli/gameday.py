@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "path",
     required=True,
     type=InputFile("settings"),
-    help="The settings, as deploy/gameday.yaml.",
+    help="The settings; see `chaosext examples gameday`.",
 )
 @click.option(
     "--results",

@@ -96,9 +96,10 @@ def gate(
 
     \b
     Examples:
+      chaosext gate --cutover example:all-workers --snapshot example:story     bundled ones: no cluster needed
+      chaosext examples all-workers > cutover.yaml                             a plan of your own begins with this
       chaosext gate --cutover cutover.yaml --context production-eu --report ticket.html
       chaosext gate --cutover cutover.yaml --context production-eu --keep-snapshot seen.json.gz --report ticket.md
-      chaosext gate --cutover examples/cutovers/all-workers.yaml --snapshot examples/snapshots/story.json
       chaosext gate --cutover cutover.yaml --snapshot seen.json.gz --json      for a pipeline
 
     \b

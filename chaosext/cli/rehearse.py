@@ -258,7 +258,8 @@ def rehearse(
 
     \b
     Examples:
-      chaosext rehearse --snapshot examples/snapshots/story.json
+      chaosext rehearse example:story                       a bundled one (`chaosext examples`): no cluster needed
+      chaosext snapshot -o cluster.json                     or, without chaosext on that machine:
       kubectl get nodes,pods,services,namespaces,deployments,replicasets,daemonsets,statefulsets,\\
         poddisruptionbudgets -A -o json > cluster.json
       for kind in bgppeers bgpconfigurations ippools felixconfigurations; do     Calico's, where it runs

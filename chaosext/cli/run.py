@@ -74,11 +74,11 @@ def run(
 
     \b
     Examples:
-      chaosext run experiments/control-plane-partition.yaml
-      chaosext run experiments/control-plane-partition.yaml --expect deviated    exit 0 if the incident is reproduced
-      chaosext run experiments/control-plane-partition.yaml --dry-run
-      chaosext run control-plane-partition                                       a bundled experiment
-      chaosext run control-plane-partition --metrics 9464                        scraped at 127.0.0.1:9464/metrics
+      chaosext run control-plane-partition                      a bundled experiment (`chaosext examples`)
+      chaosext run control-plane-partition --expect deviated    exit 0 if the incident is reproduced
+      chaosext run control-plane-partition --dry-run            print the exact rules, touch nothing
+      chaosext run control-plane-partition --metrics 9464       scraped at 127.0.0.1:9464/metrics
+      chaosext run gameday.yaml --context prod-eu               refused unless that is its cluster
 
     Its context must be pinned (`chaosext pin`). Nothing of EXPERIMENT is run, looked up or checked before pin,
     approval, limits and lock hold.

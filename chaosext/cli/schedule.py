@@ -21,13 +21,13 @@ FORMATS = ("plain", "kustomize", "helm-values")
     "--settings",
     "path",
     type=InputFile("settings"),
-    help="A game day's settings, as deploy/gameday.yaml.",
+    help="A game day's settings; see `chaosext examples gameday`.",
 )
 @click.option(
     "--fleet",
     "fleet",
     type=InputFile("fleet"),
-    help="Instead, the settings of many clusters that are rehearsed by one Indexed Job, as deploy/fleet.yaml.",
+    help="Instead, the settings of many clusters that are rehearsed by one Indexed Job; see `chaosext examples fleet`.",
 )
 @click.option(
     "--output",
@@ -51,11 +51,11 @@ def schedule(
 
     \b
     Examples:
-      chaosext schedule --settings deploy/gameday.yaml --check
-      chaosext schedule --settings deploy/gameday.yaml | kubectl apply -f -
-      chaosext schedule --settings deploy/gameday.yaml --format kustomize -o gameday && kubectl apply -k gameday
-      chaosext schedule --settings deploy/gameday.yaml --format helm-values > values.yaml
-      chaosext schedule --fleet deploy/fleet.yaml | kubectl apply -f -
+      chaosext schedule --settings example:gameday --check
+      chaosext schedule --settings example:gameday | kubectl apply -f -
+      chaosext schedule --settings example:gameday --format kustomize -o gameday && kubectl apply -k gameday
+      chaosext schedule --settings example:gameday --format helm-values > values.yaml
+      chaosext schedule --fleet example:fleet | kubectl apply -f -
 
     With --output the experiment is written as well, as experiment.yaml: this file runs, and this file needs the
     approval (`chaosext approve`) for a production cluster.
@@ -91,9 +91,7 @@ def _composed(path: Path | None, fleet: Path | None) -> Composed:
         return compose(read_settings(path), path.parent)
     if fleet and not path:
         return compose_fleet(read_fleet(fleet), fleet.parent)
-    raise Refused(
-        "--settings and --fleet: exactly one is required", "use deploy/gameday.yaml or deploy/fleet.yaml"
-    )
+    raise Refused("--settings and --fleet: exactly one is required", "use example:gameday or example:fleet")
 
 
 def _ask_server(composed: Composed, context: str) -> None:

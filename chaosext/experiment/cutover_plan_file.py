@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LONGEST_S = (MAX_HORIZON_S - AFTERWARDS_S) / 2
 """Longest cut, and longest wait for a rollback, seconds."""
 
-EXAMPLE = "compare with examples/cutovers/ and docs/gate.md"
+EXAMPLE = "compare with `chaosext examples all-workers` and docs/gate.md"
 
 
 def _duration(value: object) -> float:

@@ -173,7 +173,8 @@ def settings_from(configuration: Mapping[str, Any] | None, secrets: Mapping[str,
     for name, group in (("configuration", configuration), ("secrets", secrets)):
         if not isinstance(group, Mapping | None):
             raise Refused(
-                f"{name}: a mapping is expected, not {type(group).__name__}", "compare with experiments/"
+                f"{name}: a mapping is expected, not {type(group).__name__}",
+                "compare with `chaosext examples control-plane-partition`",
             )
     values = {
         key.removeprefix(PREFIX): value

@@ -176,4 +176,7 @@ def _refusal(error: Exception) -> Refused:
     if isinstance(error, ChaosException):
         return Refused(f"configuration or secrets: {error}", "set the environment variable that it names")
     # chaoslib crashes on malformed values instead of naming them
-    return Refused(f"configuration or secrets: {type(error).__name__}", "compare with experiments/")
+    return Refused(
+        f"configuration or secrets: {type(error).__name__}",
+        "compare with `chaosext examples control-plane-partition`",
+    )

@@ -37,7 +37,7 @@ from chaosext.report.data.fleet_history import FleetDay, FleetRow, with_day
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-EXAMPLE = "deploy/fleet.yaml"
+EXAMPLE = "`chaosext examples fleet`"
 CLUSTERS_DIR = "/etc/chaosext/clusters"
 CUTOVER_FILE = "cutover.yaml"
 

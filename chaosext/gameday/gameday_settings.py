@@ -18,7 +18,7 @@ from chaosext.safety.limits import Hours, fits
 if TYPE_CHECKING:
     from pathlib import Path
 
-EXAMPLE = "deploy/gameday.yaml"
+EXAMPLE = "`chaosext examples gameday`"
 
 CONTROL_PLANE = {"node-role.kubernetes.io/control-plane": ""}
 """A Pod there always reaches an API server: a cut is on the uplinks, and spares the control plane itself."""
@@ -201,6 +201,6 @@ def read_settings(path: Path) -> GameDaySettings:
 
 
 def read_model(path: Path, model: type[Model], example: str) -> Model:
-    """Read the file at `path` as a `model`; `example` is a file that documents the fields. Raises `Refused`."""
+    """Read the file at `path` as a `model`; `example` shows the fields. Raises `Refused`."""
     value, _ = read_mapping(path, "settings", f"compare with {example}")
     return validated(value, model, in_file(path), example=f"compare with {example}")

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from checkout import ROOT
 
 ASK = """
@@ -17,18 +16,6 @@ from chaosext.testbed.config import shipped_kind_config
 print(bundled("control-plane-partition"), shipped_kind_config(), sep="\\n")
 print([each.value for each in entry_points(group="pytest11", name="chaosext")][0])
 """
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, unpacked where nothing else is."""
-    work = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    options = ["--no-deps", "--no-build-isolation"]
-    subprocess.run([*pip, "wheel", *options, "--wheel-dir", str(work), str(ROOT)], check=True)
-    (wheel,) = work.glob("chaosext-*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(work / "site"), str(wheel)], check=True)
-    return work / "site"
 
 
 def python(installed: Path, *words: str) -> str:

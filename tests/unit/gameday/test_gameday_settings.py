@@ -47,8 +47,8 @@ if TYPE_CHECKING:
         ({"suspended": True}, "suspended: unknown key", "did you mean suspend?"),
         (
             {"cluster": {"context": "a", "kube_system_id": UID}},
-            "cluster.kube_system_uid is not set",
-            "set it",
+            "cluster.kube_system_id: unknown key",
+            "did you mean kube_system_uid?",
         ),
         (
             {"cluster": {"context": "a", "kube_system_uid": UID, "produktion": True}},
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
         ({"limits": {"max_ttl": 5}}, "limits.max_ttl: unknown key", "did you mean max_ttl_s?"),
         ({"limits": {"max_ttl_s": 0}}, "limits.max_ttl_s: Input should be greater than 0", "0"),
         ({"expect": "fine"}, "expect: Input should be 'passed' or 'deviated'", "fine"),
-        ({"experiment": ""}, "experiment: it is empty", "compare with deploy/gameday.yaml"),
+        ({"experiment": ""}, "experiment: it is empty", "compare with `chaosext examples gameday`"),
         (
             {"limits": {"allowed_hours": ["Sat 09:00-16:00 UTC"]}},
             "schedule: none of its next 200 times is within",
