@@ -242,6 +242,11 @@ def write_whole(path: Path, content: str | bytes, *, fsync: bool, mode: int = BY
         folder.write(path.name, content, fsync=fsync, mode=mode)
 
 
+def rename(path: Path, to: Path) -> None:
+    """Rename a file. What is at `to` is replaced, not followed if it is a link."""
+    path.replace(to)
+
+
 def write_pieces(path: Path, pieces: Iterable[str], *, fsync: bool, gzipped: bool = False) -> None:
     """Like `write_whole`, for content that is generated piece by piece."""
     with (

@@ -219,7 +219,7 @@ def test_values_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert completed("check", "all", "--context", "pr") == ["prod-eu"]
     assert completed("status", "--context", "k") == ["kind-chaosext"]
     assert completed("check", "dns") == ["dns_resolvable"]
-    assert completed("rehearse", "--with", "dns") == ["dns-affinity"]
+    assert completed("rehearse", "--with", "dns-a") == ["dns-affinity"]
     assert completed("rehearse", "example:s") == ["example:story"]
     assert completed("gate", "--cutover", "example:") == ["example:all-workers", "example:one-zone"]
     assert completed("report", "") == ["latest", "20261123t230300ab12"]
