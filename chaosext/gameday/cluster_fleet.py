@@ -28,7 +28,7 @@ from chaosext.gameday.manifests import MEMORY, RESULTS_DIR, SETTINGS_DIR, SETTIN
 from chaosext.gate.snapshot_checks import PROVEN
 from chaosext.model.bounded_json import parse_json
 from chaosext.model.errors import MALFORMED, Refused, Unreachable
-from chaosext.model.files import read_file, rename, write_whole
+from chaosext.model.files import move, read_file, write_whole
 from chaosext.model.printable import json_text, printable
 from chaosext.model.redact import veiled
 from chaosext.nodes.image_names import USER, runner_image
@@ -330,7 +330,7 @@ def ask(
     snapshot = kept / SNAPSHOT_FILE
     history, today = history_of(kept), today or datetime.now(UTC).date().isoformat()
     if snapshot.exists() and history and history[-1].date < today:
-        rename(snapshot, kept / BEFORE_FILE)
+        move(snapshot, kept / BEFORE_FILE)
     if not kubeconfig.is_file():
         line = _failed(
             member, Refused.exit_code, f"Secret {member.kubeconfig.secret} has no {member.kubeconfig.key}"

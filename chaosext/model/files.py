@@ -242,7 +242,7 @@ def write_whole(path: Path, content: str | bytes, *, fsync: bool, mode: int = BY
         folder.write(path.name, content, fsync=fsync, mode=mode)
 
 
-def rename(path: Path, to: Path) -> None:
+def move(path: Path, to: Path) -> None:
     """Rename a file. What is at `to` is replaced, not followed if it is a link."""
     path.replace(to)
 
