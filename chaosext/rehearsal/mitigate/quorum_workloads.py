@@ -57,9 +57,13 @@ class _Threatened(NamedTuple):
 
 def _threatened(world: World, plan: Plan) -> Iterator[_Threatened]:
     """Yield each quorum that keeps fewer members than it needs, if all that may be evicted are."""
-    candidates = [pod for pod in world.pods if _may_be_quorum(world, pod, plan.quorums)]
-    if not candidates or not world.control_plane.evicts:
+    owners = {(pod.namespace, pod.owner, QUORUM in pod.spec.labels) for pod in world.pods}
+    wanted = {each for each in owners if plan.quorums or _may_be_quorum(world, *each)}
+    if not wanted or not world.control_plane.evicts:
         return
+    candidates = (
+        pod for pod in world.pods if (pod.namespace, pod.owner, QUORUM in pod.spec.labels) in wanted
+    )
     for unit in Roster(world, rows_of(candidates), plan.quorums).workloads.values():
         if unit.quorum and _kept(unit, plan) < unit.quorum:
             kind, name = template_of(world, unit.pods[0])
@@ -68,11 +72,12 @@ def _threatened(world: World, plan: Plan) -> Iterator[_Threatened]:
                 yield _Threatened(kind, unit.pods[0].namespace, name, pods, unit.quorum)
 
 
-def _may_be_quorum(world: World, pod: Pod, named: frozenset[str]) -> bool:
-    if pod.owner.partition("/")[0] in QUORUM_KINDS or QUORUM in pod.spec.labels or named:
+def _may_be_quorum(world: World, namespace: str, owner: str, is_said: bool) -> bool:
+    """Whether Pods of this owner may be members of a quorum; `is_said`: a label of theirs says whether they are."""
+    if is_said or owner.partition("/")[0] in QUORUM_KINDS:
         return True
-    known = world.workloads.get((pod.namespace, pod.owner))
-    above = world.workloads.get((pod.namespace, known.owner)) if known else None
+    known = world.workloads.get((namespace, owner))
+    above = world.workloads.get((namespace, known.owner)) if known else None
     return any(each is not None and each.quorum is not None for each in (known, above))
 
 

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from chaosext.rehearsal.network.calico_routes import CalicoRoutes
 from chaosext.rehearsal.network.gobgp_routes import GobgpRoutes
 from chaosext.rehearsal.network.routes import Declared, EveryNode, Proof
+from chaosext.rehearsal.snapshot.networks.signs import DECLARE
 from chaosext.rehearsal.snapshot.world import Doubt, Plugin
 
 if TYPE_CHECKING:
     from chaosext.rehearsal.network.routes import Periods, Routes
     from chaosext.rehearsal.snapshot.world import World
 
-NOTHING_SHOWN = Doubt(subject="the snapshot", why="it contains no network plugin that chaosext knows")
+NOTHING_SHOWN = Doubt(
+    subject="the snapshot", why=f"it contains no network plugin that chaosext knows; {DECLARE}"
+)
 
 
 def routes_of(

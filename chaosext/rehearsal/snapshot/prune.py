@@ -28,7 +28,7 @@ from chaosext.rehearsal.snapshot.dns_detection import (
 )
 from chaosext.rehearsal.snapshot.mesh_detection import AMBIENT_LABEL
 from chaosext.rehearsal.snapshot.networks import cilium_bgp, kube_router
-from chaosext.rehearsal.snapshot.networks.calico import HARMLESS, READ
+from chaosext.rehearsal.snapshot.networks.calico import HARMLESS, READ, USED_FOR, USES
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
 from chaosext.rehearsal.snapshot.networks.cilium import KEYS as CILIUM_KEYS
 from chaosext.rehearsal.snapshot.networks.flannel import BACKEND
@@ -176,7 +176,11 @@ def _keep_config(kept: dict[str, Any]) -> None:
 def _calico(kind: str, item: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that are read, and the names of unknown fields without values, as those may change routes."""
     spec = item.get("spec") or {}
-    read = {name: _plain(value) for name, value in spec.items() if name in READ[kind]}
+    read: dict[str, Any] = {
+        name: [use for use in USES if use in value] if name == USED_FOR else _plain(value)
+        for name, value in spec.items()
+        if name in READ[kind]
+    }
     unknown = spec.keys() - read.keys() - HARMLESS[kind] if kind in HARMLESS else ()
     return {
         "metadata": {"name": str(item["metadata"]["name"])},

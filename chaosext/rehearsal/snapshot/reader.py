@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.objects import (
     CONTROL_PLANE_LABELS,
@@ -51,7 +51,7 @@ from chaosext.rehearsal.snapshot.mesh_detection import (
     other_meshes,
 )
 from chaosext.rehearsal.snapshot.networks import kube_router
-from chaosext.rehearsal.snapshot.networks.calico import READ
+from chaosext.rehearsal.snapshot.networks.calico import READ, is_for_pods
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
 from chaosext.rehearsal.snapshot.networks.cilium_bgp import AGENTS_END, BGP_KINDS
 from chaosext.rehearsal.snapshot.networks.detect import detect
@@ -94,8 +94,6 @@ if TYPE_CHECKING:
 
     from chaosext.rehearsal.snapshot.snapshot_files import Reading
     from chaosext.rehearsal.snapshot.world import Pod
-
-Custom = TypeVar("Custom", BgpPeer, IpPool)
 
 WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")
 ASKED_FOR = ("Node", "Pod", *WORKLOADS[:4], "Service", "Namespace", "PodDisruptionBudget")
@@ -381,13 +379,13 @@ class _World:
             bgp_doubts=found.bgp_doubts,
             bgp_enabled=found.bgp_enabled,
             felix_routes=found.felix_routes,
-            peers=tuple(self._plain("BGPPeer", BgpPeer)),
+            peers=tuple(BgpPeer.from_json(plain(raw)) for _, raw in self._listed.items.get("BGPPeer", ())),
             full_mesh=self._full_mesh() if found.meshed is None else found.meshed,
             ebpf=found.ebpf,
             typha=found.typha,
             announcing=found.announcing,
             lingers_s=found.lingers_s,
-            pools=tuple(self._plain("IPPool", IpPool)),
+            pools=tuple(self._pools()),
             nodelocal_dns=any(map(is_node_cache, specs.values())),
             **more,
         )
@@ -423,9 +421,12 @@ class _World:
             notes=self._notes,
         )
 
-    def _plain(self, kind: str, value: type[Custom]) -> Iterator[Custom]:
-        for _, raw in self._listed.items.get(kind, ()):
-            yield value.from_json(plain(raw))
+    def _pools(self) -> Iterator[IpPool]:
+        """Yield the IPPools that Pods may have addresses of."""
+        for _, raw in self._listed.items.get("IPPool", ()):
+            found = plain(raw)
+            if is_for_pods(found.get("spec") or {}):
+                yield IpPool.from_json(found)
 
     # -- mesh --
 

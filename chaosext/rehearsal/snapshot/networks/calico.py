@@ -21,7 +21,7 @@ AGENT, TYPHA = "calico-node", "calico-typha"
 READ: Mapping[str, frozenset[str]] = {
     "BGPPeer": frozenset({"peerIP", "node", "nodeSelector", "peerSelector", "asNumber"}),
     "BGPConfiguration": frozenset({"nodeToNodeMeshEnabled"}),
-    "IPPool": frozenset({"cidr", "ipipMode", "vxlanMode", "disabled", "disableBGPExport"}),
+    "IPPool": frozenset({"cidr", "ipipMode", "vxlanMode", "disabled", "disableBGPExport", "allowedUses"}),
     "CalicoNode": frozenset({"bgp"}),
     "FelixConfiguration": frozenset({"bpfEnabled", "vxlanEnabled", "programClusterRoutes"}),
     "Installation": frozenset({"cni", "calicoNetwork"}),
@@ -56,11 +56,19 @@ HARMLESS: Mapping[str, frozenset[str]] = {
             "serviceLoadBalancerIPs",
         }
     ),
-    "IPPool": frozenset(
-        {"allowedUses", "assignmentMode", "blockSize", "namespaceSelector", "natOutgoing", "nodeSelector"}
-    ),
+    "IPPool": frozenset({"assignmentMode", "blockSize", "namespaceSelector", "natOutgoing", "nodeSelector"}),
 }
 """Kind -> fields of its spec that do not affect which node learns which Pod addresses (Calico's reference)."""
+
+
+USED_FOR, WORKLOAD, USES = "allowedUses", "Workload", ("Workload", "Tunnel", "LoadBalancer")
+"""Uses of an IPPool; one that names none is for Pods, too."""
+
+
+def is_for_pods(spec: Values) -> bool:
+    """Whether Pods may have addresses of an IPPool; others are for tunnels or load balancers only."""
+    uses = spec.get(USED_FOR)
+    return not uses or WORKLOAD in uses
 
 
 def calico(seen: NetworkSigns) -> Shown:
@@ -132,7 +140,7 @@ def _of_bgp(seen: NetworkSigns) -> Iterator[Doubt]:
         if not spec.get("bgp"):
             yield Doubt(subject=f"Calico's Node/{name}", key="spec.bgp", why="BGP is turned off on this node")
     for name, spec in seen.objects.get("IPPool", ()):
-        if spec.get("disableBGPExport"):
+        if spec.get("disableBGPExport") and is_for_pods(spec):
             said = "its addresses are not announced"
             yield Doubt(subject=f"IPPool/{name}", key="spec.disableBGPExport", why=said)
 

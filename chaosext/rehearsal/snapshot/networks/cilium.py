@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.rehearsal.snapshot.networks.cilium_bgp import CLUSTER_CONFIG, POLICY, Announcements
 from chaosext.rehearsal.snapshot.networks.signs import (
+    DECLARE,
     Shown,
     agents_missing,
     few,
@@ -121,10 +122,7 @@ def _native(seen: NetworkSigns, subject: str, config: Mapping[str, str], doubts:
         )
     if config.get(SPEAKS, "false") == "true":
         return _announced(seen, subject, doubts)
-    said = (
-        f"is not 'true', nor is {SPEAKS}, so it is unknown what routes Pod addresses; "
-        "the plan's `network` can say which nodes' Pods stay reachable"
-    )
+    said = f"is not 'true', nor is {SPEAKS}, so it is unknown what routes Pod addresses; {DECLARE}"
     if is_direct:
         said = f"is 'true', so that routes to some nodes may be left out, and {SPEAKS} is not"
     return proven(

@@ -10,7 +10,7 @@ from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
 from chaosext.rehearsal.snapshot.networks.cilium import chained, cilium
 from chaosext.rehearsal.snapshot.networks.flannel import canal, flannel, is_k3s
 from chaosext.rehearsal.snapshot.networks.kube_router import kube_router, routes_nothing
-from chaosext.rehearsal.snapshot.networks.signs import Shown, names_of, templates
+from chaosext.rehearsal.snapshot.networks.signs import DECLARE, Shown, names_of, templates
 from chaosext.rehearsal.snapshot.world import Doubt, Plugin
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def detect(seen: NetworkSigns) -> Shown:
     if len(signs) > 1:
         said = ", ".join(f"{network} ({sign})" for network, sign in sorted(signs.items()))
         why = (
-            f"there are signs of several networks, {said}: it is not proven which of them routes Pod traffic"
+            f"there are signs of several networks, {said}: it is not proven which of them routes Pod traffic; "
+            f"{DECLARE}"
         )
         return Shown(plugin=Plugin.UNKNOWN, doubts=(Doubt(subject="the snapshot", why=why),))
     for network, sign in signs.items():
@@ -130,10 +131,7 @@ def _carriers(seen: NetworkSigns, signs: frozenset[str]) -> Iterator[str]:
 
 
 def _unmodelled(network: str, sign: str) -> Callable[[NetworkSigns], Shown]:
-    why = (
-        f"{network} carries Pod traffic, and its routes during a cut are not modelled; "
-        "the plan's `network` can say which nodes' Pods stay reachable"
-    )
+    why = f"{network} carries Pod traffic, and its routes during a cut are not modelled; {DECLARE}"
     return lambda _: Shown(plugin=Plugin.UNKNOWN, doubts=(Doubt(subject=sign, why=why),))
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     Values = Mapping[str, Any]
 
+DECLARE = "the plan's `network` can say which nodes' Pods stay reachable"
+"""How to settle what a cluster cannot tell."""
+
 NAMING_LABELS = ("k8s-app", "app", "name", "app.kubernetes.io/name", "component")
 """Labels that hold the name of a plugin's agents."""
 

@@ -102,6 +102,11 @@ def test_a_field_of_another_type_is_no_field(value: object) -> None:
         kept(item("BGPPeer", "leaf", spec={"peerIP": value}))
 
 
+def test_of_a_pools_uses_the_known_ones_are_kept() -> None:
+    made = item("IPPool", "pods", spec={"allowedUses": ["Workload", "s3cr3t", "Tunnel"], "blockSize": 26})
+    assert kept(made)["spec"] == {"allowedUses": ["Workload", "Tunnel"]}
+
+
 def test_nothing_secret_is_kept() -> None:
     made = pod("app", "worker-1", volumes=[{"name": "volume", "secret": {"secretName": "s3cr3t"}}])
     made["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "s3cr3t"}

@@ -161,6 +161,12 @@ ANTREA_ENCAP = item(
 PROVEN: dict[str, tuple[Item, ...]] = {
     "Calico with its leaf": SMALL,
     "Calico's VXLAN": (*BARE, *AGENTS, VXLAN),
+    "Calico's VXLAN, and a pool for load balancers": (
+        *BARE,
+        *AGENTS,
+        VXLAN,
+        item("IPPool", "lb", api=CALICO_API, spec={"cidr": "192.0.2.0/24", "allowedUses": ["LoadBalancer"]}),
+    ),
     "Calico's VXLAN, whatever BGP says": (
         *BARE,
         *AGENTS,
