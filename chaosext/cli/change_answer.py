@@ -100,8 +100,13 @@ def _prepare(states: Sequence[State]) -> None:
 
 
 def _ending(asked: tuple[int, str]) -> Ending | None:
+    from chaosext.model.errors import Refused
+
     number, subject = asked
-    return _states[number].ending(subject)
+    try:
+        return _states[number].ending(subject)
+    except Refused:  # as a state with some of the changes only may lack what the cut selects
+        return None
 
 
 def say_consequences(found: Consequences, form: Form) -> None:

@@ -31,12 +31,13 @@ def change_lines(found: Consequences, *, whole: bool = False) -> Iterator[str]:
         return
     head = [*_wrapped(sentence(found), 2), "", *_about(found), ""]
     worse, better = (_rows(found.of(way), found) for way in Direction)
-    left = ROWS - len(head) - 1
+    foot = list(_same(found))
+    left = ROWS - len(head) - len(foot)
     kept = min(len(better), BETTER_ROWS)
     yield from head
     yield from _clipped(worse, left - kept)
     yield from _clipped(better, left - min(len(worse), left - kept))
-    yield _same(found)
+    yield from foot
 
 
 def _every_line(found: Consequences) -> Iterator[str]:
@@ -47,7 +48,7 @@ def _every_line(found: Consequences) -> Iterator[str]:
     for name, subjects in (("not compared", found.left_out), ("unknown as before", found.unknown)):
         for subject in subjects:
             yield f"{name}: {subject}"
-    yield _same(found)
+    yield from _same(found)
 
 
 def sentence(found: Consequences) -> str:
@@ -70,7 +71,7 @@ def sentence(found: Consequences) -> str:
         f"{len(rows)} {way.value}" for way, rows in ((Direction.WORSE, worse), (Direction.BETTER, better))
     ]
     more = f" ({', '.join(counts)})" if len(found.differences) > 1 else ""
-    return f"{word}: {_phrase(first, found)}{_by(first)}{more}"
+    return f"{word}: {_phrase(first, found)}{_by(first, found)}{more}"
 
 
 def _phrase(each: Difference, found: Consequences) -> str:
@@ -108,17 +109,22 @@ def _fact(each: Difference) -> str:
     return f"{each.what}: {each.after} (was: {each.before})"
 
 
-def _by(each: Difference) -> str:
+def _by(each: Difference, found: Consequences | None = None) -> str:
+    """Name the causes, with what they do if `found` is given."""
     if not each.by:
         return ""
+    full = {change.subject: str(change) for change in found.changes} if found else {}
+    causes = [full.get(name, name) for name in each.by]
     joined = " or " if each.alone else " together with "
     more = f" and {len(each.by) - CAUSES} more" if len(each.by) > CAUSES else ""
-    return f", by {joined.join(each.by[:CAUSES])}{more}"
+    return f", by {joined.join(causes[:CAUSES])}{more}"
 
 
 def _about(found: Consequences) -> Iterator[str]:
     """Yield the changes, and the planned cut before and after."""
-    said = [str(each) for each in found.changes[:CHANGES]]
+    causes = {name for each in found.differences for name in each.by}
+    first = sorted(found.changes, key=lambda each: each.subject not in causes)
+    said = [str(each) for each in first[:CHANGES]]
     more = len(found.changes) - len(said)
     yield from _wrapped(
         f"Changed  {'; '.join(said) or 'nothing'}{f'; and {more} more' if more else ''}", 3, 9
@@ -157,7 +163,7 @@ def _row(subjects: Sequence[str], some: Sequence[Difference], found: Consequence
     yield from _wrapped(f"{word}  {who}: {'; '.join(told[:FACTS])}{more}{cause}", 2, 9)
 
 
-def _same(found: Consequences) -> str:
+def _same(found: Consequences) -> Iterator[str]:
     """Say what was compared, and what was not."""
     said = f"Compared: routes, the planned cut and {found.compared} failure domains"
     if found.left_out:
@@ -165,7 +171,7 @@ def _same(found: Consequences) -> str:
     for word, domains in (("unknown as before", found.unknown), ("new", found.new), ("gone", found.gone)):
         if domains:
             said += f"; {word}: {names(domains, at_most=2)}"
-    return next(iter(_wrapped(f"{said}.", 1)))
+    yield from _wrapped(f"{said}.", 2, 10)
 
 
 def _clipped(rows: Sequence[str], most: int) -> Iterator[str]:

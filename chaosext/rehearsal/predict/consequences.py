@@ -39,10 +39,15 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot.snapshot_files import Listed
     from chaosext.rehearsal.snapshot.world import World
 
+    Prepare = Callable[[Sequence["State"], Sequence[str]], None]
+
 SCHEMA = "chaosext.changes/v1"
 
-DOMAIN_SAMPLES = 12
-"""Simulations of the loss of a failure domain: domains are many, so a rough probability of each must do."""
+DOMAIN_SAMPLES, FINER = 12, 8
+"""Simulations of the loss of a failure domain: domains are many, so a rough probability of each must do at first.
+
+Where two differ by no more than chance explains, so many times as many follow.
+"""
 
 EXACT, RANDOM = 0.05, 1.5
 """Smallest difference of two shares that counts: of enumerated simulations, and of n random ones times √n."""
@@ -57,7 +62,7 @@ SEVERAL = 8
 """From this many changes on, halves of them are tried before single ones."""
 
 ROUTES, PLANNED = "routes", "the planned cut"
-VERDICT = "verdict"
+VERDICT, ROUTES_END = "verdict", "other nodes lose Pod routes"
 
 
 class Direction(StrEnum):
@@ -155,8 +160,8 @@ class State:
     def __init__(self, world: World, question: Question) -> None:
         self.world, self._question = world, question
         self._rehearsal = Rehearsal(world)
-        self._endings: dict[str, Ending | None] = {}
-        self._by_nodes: dict[frozenset[str], Ending | None] = {}
+        self._endings: dict[tuple[str, int], Ending | None] = {}
+        self._by_nodes: dict[tuple[frozenset[str], int], Ending | None] = {}
 
     @cached_property
     def names(self) -> Mapping[str, int]:
@@ -176,27 +181,35 @@ class State:
     def plan(self) -> Plan:
         return self._question.wanted.plan(self.world)
 
-    def ending(self, subject: str) -> Ending | None:
-        """Return what the planned cut, or the loss of a domain, leads to; None if the time budget ended first."""
-        if subject not in self._endings:
-            self._endings[subject] = None if self._question.budget.is_over else self._ending(subject)
-        return self._endings[subject]
+    def ending(self, subject: str, finer: int = 1) -> Ending | None:
+        """Return what the planned cut, or the loss of a domain, leads to; None if the time budget ended first.
+
+        `finer`: so many times as many simulations of a domain.
+        """
+        key = subject, finer
+        if key not in self._endings:
+            self._endings[key] = None if self._question.budget.is_over else self._ending(subject, finer)
+        return self._endings[key]
+
+    def has_answered(self, subject: str) -> bool:
+        return (subject, 1) in self._endings
 
     def learn(self, subject: str, ending: Ending | None) -> None:
         """Take an answer that was computed elsewhere."""
-        self._endings[subject] = ending
+        self._endings[subject, 1] = ending
 
-    def _ending(self, subject: str) -> Ending | None:
+    def _ending(self, subject: str, finer: int) -> Ending | None:
         wanted, samples = self._question.wanted, self._question.samples
         if subject == PLANNED:
             return self._played(self.plan, samples)
         domain = self.domains.get(subject)
         if domain is None:
             return None
-        if domain.nodes not in self._by_nodes:
+        key = domain.nodes, finer
+        if key not in self._by_nodes:
             lost = replace(wanted, cut_nodes=",".join(sorted(domain.nodes)))
-            self._by_nodes[domain.nodes] = self._played(lost.plan(self.world), samples or DOMAIN_SAMPLES)
-        return self._by_nodes[domain.nodes]
+            self._by_nodes[key] = self._played(lost.plan(self.world), (samples or DOMAIN_SAMPLES) * finer)
+        return self._by_nodes[key]
 
     def _played(self, plan: Plan, samples: int | None) -> Ending | None:
         wanted, budget = self._question.wanted, self._question.budget
@@ -234,12 +247,14 @@ def _facts(found: Prediction, dns: frozenset[str]) -> Iterator[tuple[str, Fact]]
         within, unsure = outage.dead_within(LONG_S)
         yield f"DNS is dead for over {LONG_S:g} s on the way", _chance(1.0 - within - unsure, unsure)
         break
-    yield "Pod routes beside it end", _chance(found.routes_lost.probability, 0.0)
+    yield ROUTES_END, _chance(found.routes_lost.probability, 0.0)
     for name, unit in found.impact.units.items() if found.impact else ():
         yield f"{name} loses its quorum", _chance(*unit.quorum_lost)
         if unit.is_service:
             yield f"{name} has no endpoint at the end", _chance(*unit.none_at_end)
             yield f"{name} has no endpoint for a while", _chance(*unit.none)
+            if unit.available and not unit.available.typical and (unit.for_s or 0.0) > LONG_S:
+                yield f"{name} has no endpoint for over {LONG_S:g} s", _chance(*unit.none)
         elif unit.before and name not in dns:
             down = None if unit.running is None else not unit.running.typical
             yield f"{name} has no running Pod for a while", _chance(float(down is True), float(down is None))
@@ -266,6 +281,8 @@ def differences(before: State, after: State, subjects: Iterable[str] | None = No
             continue
         one, other = before.ending(subject), after.ending(subject)
         if one is not None and other is not None:
+            if subject != PLANNED and _is_close(one, other):
+                one, other = before.ending(subject, FINER) or one, after.ending(subject, FINER) or other
             yield from _of_endings(subject, one, other, _nodes(after, subject))
 
 
@@ -279,13 +296,28 @@ def _nodes(state: State, subject: str) -> frozenset[str]:
     return state.plan.cut_nodes if subject == PLANNED else state.domains[subject].nodes
 
 
-def _of_endings(subject: str, one: Ending, other: Ending, nodes: frozenset[str]) -> Iterator[Difference]:
-    """Yield the facts that became worse or better; where the verdict did, only those that did so, too."""
-    overall = direction(one.facts[VERDICT], other.facts[VERDICT])
+def _is_close(one: Ending, other: Ending) -> bool:
+    """Whether two endings differ, in all by no more than chance explains, so that more simulations may tell more."""
+    pairs = [(before, after) for _, before, after in _paired(one, other)]
+    grown = [max(abs(after.bad - before.bad), abs(after.unknown - before.unknown)) for before, after in pairs]
+    return max(grown) > EXACT and not any(direction(before, after) for before, after in pairs)
+
+
+def _paired(one: Ending, other: Ending) -> Iterator[tuple[str, Fact, Fact]]:
+    """Yield each fact of two endings; what an ending lacks does not happen there."""
     for name in dict.fromkeys((*one.facts, *other.facts)):
-        before, after = one.facts.get(name, NOTHING), other.facts.get(name, NOTHING)
+        yield name, one.facts.get(name, NOTHING), other.facts.get(name, NOTHING)
+
+
+def _of_endings(subject: str, one: Ending, other: Ending, nodes: frozenset[str]) -> Iterator[Difference]:
+    """Yield the facts that became worse or better.
+
+    Routes that no longer end in the cut are nothing better if the verdict is worse: they may not have begun.
+    """
+    overall = direction(one.facts[VERDICT], other.facts[VERDICT])
+    for name, before, after in _paired(one, other):
         way = direction(before, after)
-        if way and overall in (way, None):
+        if way and (name != ROUTES_END or overall in (way, None)):
             yield Difference(
                 subject=subject, what=name, direction=way, before=before.said, after=after.said, nodes=nodes
             )
@@ -432,7 +464,7 @@ def consequences(
     question: Question,
     *,
     is_derived: bool = False,
-    prepare: Callable[[Sequence[State], Sequence[str]], None] | None = None,
+    prepare: Prepare | None = None,
 ) -> Consequences:
     """Compare two states of a cluster, of which the second is the first with all `changes`.
 
@@ -447,7 +479,8 @@ def consequences(
         prepare([before, after], subjects[1:])
     found = list(differences(before, after)) if changes else []
     if changes:
-        found = list(_caused(found, before, _States(listed, changes, read_other, question)))
+        states = _States(listed, changes, read_other, question)
+        found = list(_caused(found, before, states, prepare))
     undone = [each for each in subjects if changes and each != ROUTES and _is_undone(each, before, after)]
     plan = {"nodes": sorted(after.plan.cut_nodes), "cut_for_s": after.plan.cut_for_s}
     return Consequences(
@@ -510,15 +543,29 @@ class _States:
         return self._known[key]
 
 
-def _caused(found: Sequence[Difference], before: State, states: _States) -> Iterator[Difference]:
-    """Yield each difference with the changes that cause it: alone, or together if each of them is needed."""
+def _caused(
+    found: Sequence[Difference], before: State, states: _States, prepare: Prepare | None
+) -> Iterator[Difference]:
+    """Yield each difference with the changes that cause it: alone, or together if each of them is needed.
+
+    A change that caused another difference alone is tried first: if it does so again, no other is tried.
+    """
+    known: dict[int, None] = {}
     for each in found:
-        causes, alone = _causes(each, before, states)
-        by = tuple(str(states.changes[number]) for number in causes)
+        causes, alone = _causes(each, before, states, list(known))
+        if alone and causes and causes[0] not in known:
+            known[causes[0]] = None
+            state = states.with_only(causes[:1])
+            rest = dict.fromkeys(other.subject for other in found if other.subject != ROUTES)
+            if state and prepare and len(states.changes) > 1:
+                prepare([state], [subject for subject in rest if not state.has_answered(subject)])
+        by = tuple(states.changes[number].subject for number in causes)
         yield replace(each, by=by, alone=alone)
 
 
-def _causes(each: Difference, before: State, states: _States) -> tuple[tuple[int, ...], bool]:
+def _causes(
+    each: Difference, before: State, states: _States, known: Sequence[int]
+) -> tuple[tuple[int, ...], bool]:
     """Return the numbers of the changes that cause a difference, and whether one of them is enough."""
     count = len(states.changes)
     if count == 1:
@@ -533,6 +580,9 @@ def _causes(each: Difference, before: State, states: _States) -> tuple[tuple[int
         except (Refused, KeyError):  # the plan or the domain does not exist in this state
             return False
 
+    again = tuple(number for number in known if appears([number]))
+    if again:
+        return again, True
     some = _narrowed(tuple(range(count)), appears)
     if states.question.budget.is_over:
         return (), False

@@ -83,7 +83,7 @@ def test_changes_come_from_files_in_yaml_and_json_and_from_stdin(
         found = json.loads(text)
         Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
         assert found["routes"]["after"]["reached"] == 0
-        assert found["differences"][0]["by"] == ["BGPPeer/leaf (removed)"]
+        assert found["differences"][0]["by"] == ["BGPPeer/leaf"]
 
 
 @pytest.mark.parametrize(
