@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaosext.report.data.lane_state import State
 from chaosext.report.data.run_comparison import OutageChange
 from chaosext.report.render.comparison_markdown import gist, lengths, title
 from chaosext.report.render.html import phrases
@@ -12,7 +13,7 @@ from chaosext.report.render.html.lanes_of_run import TITLES
 from chaosext.report.render.html.page import render
 from chaosext.report.render.html.svg import LineStyle, line
 from chaosext.report.render.html.time_axis import Axis, axis_of
-from chaosext.report.render.html.tracks import Bar, State, Track
+from chaosext.report.render.html.tracks import Bar, Track
 from chaosext.report.units import names, window
 from chaosext.timeline.outages import cut_windows
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.names import lasting
-from chaosext.report.render.html.tracks import BACKGROUND, State, Track, worst
+from chaosext.report.data.lane_state import State
+from chaosext.report.render.html.tracks import BACKGROUND, Track, worst
 from chaosext.report.units import natural
 from chaosext.timeline.outages import united
 

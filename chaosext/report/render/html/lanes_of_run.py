@@ -12,11 +12,11 @@ from chaosext.model.result import Lane
 from chaosext.model.signal import Mark, StreamHead
 from chaosext.model.timeline import Kind
 from chaosext.report.data.account import Account
+from chaosext.report.data.lane_state import PLACEMENT, State
 from chaosext.report.render.html.tracks import (
     Bar,
     Dot,
     Guess,
-    State,
     Swim,
     Track,
     coarse,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from chaosext.report.data.sentinel_spans import Stretch, Stretches
     from chaosext.report.render.html.time_axis import Axis
 
-PLACEMENT = "placement"
 ENDPOINTS = "endpoints"
 
 LOOKUPS = (Lane.TARGETS, Lane.DNS_KEPT_SOCKET, Lane.DNS_TCP)

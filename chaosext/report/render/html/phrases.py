@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from chaosext.model.result import VerdictRule
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
-from chaosext.report.render.html.tracks import State
+from chaosext.report.data.lane_state import State
 from chaosext.report.units import duration, moment
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from chaosext.model.signal import MEANING, Mark
-from chaosext.report.render.html.tracks import BACKGROUND, Bar, Dot, Guess, State, Track, coarse
+from chaosext.report.data.lane_state import State
+from chaosext.report.render.html.tracks import BACKGROUND, Bar, Dot, Guess, Track, coarse
 from chaosext.report.units import duration, moment, window
 
 if TYPE_CHECKING:

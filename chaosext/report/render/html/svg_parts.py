@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.result import length_s
 from chaosext.model.signal import MEANING, Mark
+from chaosext.report.data.lane_state import State
 from chaosext.report.render.html.groups import TrackGroup, folded
 from chaosext.report.render.html.lanes_of_run import ENDPOINTS, swims
 from chaosext.report.render.html.markers import Flag, flags
 from chaosext.report.render.html.svg import GLYPHS, SIGNS, LineStyle, line
 from chaosext.report.render.html.time_axis import Axis, axis_of
-from chaosext.report.render.html.tracks import State, Swim, Track
 from chaosext.report.units import duration, window
 from chaosext.timeline.outages import cut_windows
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from chaosext.model.result import Window
     from chaosext.report.data.run_data import RunData
+    from chaosext.report.render.html.tracks import Swim, Track
 
 MOST_BARS = 240
 """Maximum number of bars of one line: as many as a screen can show."""

@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING
+
+from chaosext.report.data.lane_state import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from chaosext.model.result import Window
-
-
-class State(StrEnum):
-    """The state of an object over some time. Each has its own shape, so that colour is not needed."""
-
-    OUT = "out"
-    UNSEEN = "unobserved"
-    """Not observed: never drawn as healthy."""
-    FAILING = "requests fail"
-    """Customers at a load balancer; the share says how many of them."""
-    AWAY = "NotReady"
-    """A node that the control plane has lost: the purpose of a cut, so not an alarm."""
-    DRAINED = "drained"
-    """A cluster that gets no customers from the load balancer, on purpose, so not an alarm."""
-    HERE = "here"
-    """A node that runs kube-dns."""
-    ASTRAY = "here, without a route to it"
-    """A node that runs kube-dns and advertises nothing."""
-    GOOD = "good"
-    QUIET = "nothing reported"
-    """Observed through events only, none of which reported an outage."""
 
 
 BACKGROUND = (State.GOOD, State.QUIET)

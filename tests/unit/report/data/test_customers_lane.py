@@ -9,10 +9,10 @@ from runs import RUNS
 from chaosext.model.load_balancer_state import Second
 from chaosext.model.timeline import Event, Kind
 from chaosext.report.data.customers_lane import way_out
+from chaosext.report.data.lane_state import State
 from chaosext.report.render.formats import document
 from chaosext.report.render.html.lanes_of_run import swims
 from chaosext.report.render.html.time_axis import Axis
-from chaosext.report.render.html.tracks import State
 from chaosext.report.sentences.answers import answers
 from chaosext.report.sentences.root_cause import chain_of_causes
 from chaosext.timeline.outages import outages

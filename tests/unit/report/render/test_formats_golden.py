@@ -19,13 +19,13 @@ from chaosext.model.result import ForeignRules, Lane, NodeClock
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.report.data.account import covers
+from chaosext.report.data.lane_state import State
 from chaosext.report.data.run_comparison import compare
 from chaosext.report.data.run_data import RunData
 from chaosext.report.render.comparison_markdown import markdown
 from chaosext.report.render.html.lanes_of_run import swims
 from chaosext.report.render.html.page import page
 from chaosext.report.render.html.time_axis import axis_of
-from chaosext.report.render.html.tracks import State
 from chaosext.report.render.junit import junit
 from chaosext.report.render.markdown import summary
 from chaosext.report.sentences.what_to_do import removal

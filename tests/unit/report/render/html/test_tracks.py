@@ -12,6 +12,7 @@ from stories import CP, ONE, STORIES, TWO, event
 from chaosext.model.result import Lane
 from chaosext.model.signal import Mark, Signal, Watched
 from chaosext.model.timeline import Event, Kind, Predicted
+from chaosext.report.data.lane_state import State
 from chaosext.report.data.prediction_review import foresight
 from chaosext.report.data.run_data import RunData
 from chaosext.report.data.sentinel_spans import Stretch
@@ -22,7 +23,7 @@ from chaosext.report.render.html.markers import flags
 from chaosext.report.render.html.svg import GLYPHS, SHAPES, SIGNS, LineStyle, line, said
 from chaosext.report.render.html.svg_parts import draw
 from chaosext.report.render.html.time_axis import MOST_TICKS, Axis, axis_of
-from chaosext.report.render.html.tracks import Bar, Dot, State, Track
+from chaosext.report.render.html.tracks import Bar, Dot, Track
 from chaosext.report.units import natural
 
 AXIS = Axis(0.0, 100.0)
