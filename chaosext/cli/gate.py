@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.answer import Form, answers, say_data
 from chaosext.cli.options import InputFile, cluster_options, context_or_current
+from chaosext.cli.rehearsal_view import WordsKept
 from chaosext.cli.rehearse import (
     Instant,
     apiserver_option,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from chaosext.gate.cutover_plan import Cutover
     from chaosext.gate.ticket import Sheet
     from chaosext.model.findings import Finding
+    from chaosext.report.data.predicted_lanes import LaneFacts
 
 SUFFIXES = (".md", ".html", ".json")
 
@@ -35,7 +37,7 @@ WITHOUT_PATCHES = 0.7
 """Share of the time budget for the judgement; the rest is for finding patches."""
 
 
-@click.command()
+@click.command(cls=WordsKept)
 @click.option(
     "--cutover",
     "plan",
@@ -71,6 +73,7 @@ WITHOUT_PATCHES = 0.7
 @controller_manager_option
 @apiserver_option
 @time_budget_option
+@click.option("--verbose", "-v", is_flag=True, help="Print everything, too: each reason, event and command.")
 @answers("chaosext.gate/v1")
 def gate(
     plan: Path,
@@ -83,6 +86,7 @@ def gate(
     controller_manager_args: tuple[str, ...],
     apiserver_args: tuple[str, ...],
     time_budget_s: float,
+    verbose: bool,
     form: Form,
 ) -> int:
     """Go/no-go check for a planned cutover, with reasons, and patches that would turn no-go into go. Touches nothing.
@@ -116,7 +120,7 @@ def gate(
     cutover, plan_bytes = read_cutover(plan, moment)
     where = "" if snapshots else _live_context(context or cutover.context)
     with _seen(cutover, where, snapshots, keep) as seen:
-        sheet = _judged(
+        sheet, lanes = _judged(
             cutover,
             seen,
             seed,
@@ -128,7 +132,7 @@ def gate(
         )
     for place in reports:
         _write(place, sheet)
-    _say(sheet, form)
+    _say(sheet, lanes, form, verbose=verbose)
     return sheet.decision.exit_code
 
 
@@ -216,13 +220,17 @@ def _judged(
     plan: str,
     plan_sha256: str,
     flags: tuple[str, ...],
-) -> Sheet:
+) -> tuple[Sheet, tuple[LaneFacts, ...]]:
+    """Judge what was seen; returns the record, and what the lanes of each rehearsal need."""
+    from chaosext.cli.output import Progress
     from chaosext.gate.judge import judge
     from chaosext.gate.remedies import Search
     from chaosext.gate.ticket import Asked, Sheet
+    from chaosext.rehearsal.network.declared_network import declared
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.reader import read_snapshot
     from chaosext.rehearsal.snapshot.snapshot_files import Reading
+    from chaosext.report.data.predicted_lanes import LaneFacts
     from chaosext.run.session.run_context import owner
 
     reading = Reading(hashes=True)
@@ -230,17 +238,19 @@ def _judged(
     say(str(reading), err=True)
     say(f"rehearsing on {len(world.nodes)} nodes, {len(world.pods)} Pods …", err=True)
     budget = TimeBudget.of(time_budget_s)
-    found = judge(world, cutover, seen.live, seed=seed, budget=budget.share(WITHOUT_PATCHES))
-    search = Search(
-        world=world,
-        cutover=cutover,
-        before=found,
-        live=seen.live,
-        context=seen.context,
-        seed=seed,
-        tell=lambda what: say(f"rehearsing with {what} …", err=True),
-        budget=budget,
-    ).search()
+    with Progress() as progress:
+        first = replace(budget.share(WITHOUT_PATCHES), tell=progress.of("simulations"))
+        found = judge(world, cutover, seen.live, seed=seed, budget=first)
+        search = Search(
+            world=world,
+            cutover=cutover,
+            before=found,
+            live=seen.live,
+            context=seen.context,
+            seed=seed,
+            tell=lambda what: progress.note(f"rehearsing with {what} …"),
+            budget=budget,
+        ).search()
     asked = Asked(
         at=at,
         by=cutover.by or owner(),
@@ -253,7 +263,7 @@ def _judged(
         uid=seen.uid,
         missed=tuple(seen.missed.items()),
     )
-    return Sheet(
+    sheet = Sheet(
         asked=asked,
         cutover=cutover,
         judgement=found,
@@ -263,6 +273,9 @@ def _judged(
         node_count=len(world.nodes),
         meshed=world.mesh is not None,
     )
+    world = declared(world, cutover.network, "network.fabric_hears")
+    plans = (cutover.plan(found.nodes, each.cut_for_s) for each in found.rehearsed)
+    return sheet, tuple(LaneFacts.of(world, plan) for plan in plans)
 
 
 def _write(place: Path, sheet: Sheet) -> None:
@@ -287,7 +300,17 @@ def _page(suffix: str, sheet: Sheet) -> str:
     return shown(render_gate_page(sheet))
 
 
-def _say(sheet: Sheet, form: Form) -> None:
+def _say(sheet: Sheet, lanes: tuple[LaneFacts, ...], form: Form, *, verbose: bool) -> None:
+    """Print the data, or the details if they are wanted, and then the screen."""
+    if form.is_data:
+        say_data(sheet.to_json(), form)
+        return
+    from chaosext.cli.output import say_screen
+    from chaosext.cli.rehearsal_view import said_again
+    from chaosext.report.render.gate_screen import gate_screen
     from chaosext.report.render.gate_text import text_lines
 
-    say_answer(sheet.to_json(), text_lines(sheet), form)
+    if verbose or form.is_wide:
+        say(*text_lines(sheet), "")
+    more = (["-v"], "every reason, event and command"), (["--report", "ticket.html"], "a page for the ticket")
+    say_screen(gate_screen(sheet, lanes, tuple(said_again(["chaosext", "gate"], more))))

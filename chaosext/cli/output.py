@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Self
 
-from chaosext.model.printable import one_line
+from chaosext.model.printable import one_line, say
 from chaosext.model.redact import veiled
 from chaosext.report.units import tenths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from chaosext.model.findings import Finding
     from chaosext.model.result import Briefing, RunResult
     from chaosext.model.timeline import Event
+    from chaosext.report.render.screen import ScreenRow
     from chaosext.run.dry_run import DryRun
     from chaosext.run.monitor.progress import LiveScene
 
@@ -80,6 +83,60 @@ class Plain:
 
     def _print(self, text: str, style: str = "") -> None:
         self._console.print(one_line(veiled(text)), style=style, markup=False)
+
+
+def say_screen(rows: Sequence[ScreenRow], stream: IO[str] | None = None) -> None:
+    """Print a screen, with colours on a terminal only (rich respects NO_COLOR and TERM=dumb)."""
+    out = stream or sys.stdout
+    if not out.isatty():
+        say(*map(str, rows), to=out)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=out, highlight=False, soft_wrap=True, emoji=False)
+    for row in rows:
+        console.print(Text.assemble(*((one_line(veiled(text)), tone.value) for text, tone in row.parts)))
+
+
+class Progress:
+    """Shows how many simulations are made, on a terminal only, from `AFTER_S` on; gone when all are made."""
+
+    AFTER_S, EVERY_S = 0.5, 0.1
+
+    def __init__(self, stream: IO[str] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._clock = stream or sys.stderr, clock
+        self._shows = self._stream.isatty()
+        self._next_s, self._is_shown = clock() + self.AFTER_S, False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_shown:
+            self._paint("")
+
+    def note(self, text: str) -> None:
+        """Say what happens now: in place on a terminal, else on a line of its own."""
+        if not self._shows:
+            say(text, to=self._stream)
+        elif self._clock() >= self._next_s:
+            self._is_shown = True
+            self._paint(text)
+
+    def of(self, what: str) -> Callable[[int, int | None], None]:
+        """Return what to call with the number of simulations made and wanted (None: not known yet)."""
+
+        def tell(made: int, wanted: int | None = None) -> None:
+            if self._shows and self._clock() >= self._next_s:
+                self._next_s, self._is_shown = self._clock() + self.EVERY_S, True
+                self._paint(f"{what}: {made}{f' of {wanted}' if wanted else ''}")
+
+        return tell
+
+    def _paint(self, text: str) -> None:
+        self._stream.write(f"\r{one_line(text)}\x1b[K")
+        self._stream.flush()
 
 
 def event_line(event: Event) -> str:

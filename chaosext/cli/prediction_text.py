@@ -6,9 +6,21 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chaosext.gate.cutover_plan import DNS_OUTAGE_S
+from chaosext.model.duration_text import short_duration
+from chaosext.model.printable import one_line
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.predict.impact_lines import impact_lines
-from chaosext.rehearsal.simulate.prediction import NO_EFFECT, NO_TIME
+from chaosext.rehearsal.simulate.prediction import NO_EFFECT, NO_TIME, Dns, said_share
+from chaosext.report.render.screen import COLUMNS, clipped
+from chaosext.report.sentences.prediction_sentences import (
+    Light,
+    at,
+    basis_sentence,
+    outage_text,
+    routes_failure,
+    verdict_sentence,
+)
 from chaosext.report.units import names
 
 if TYPE_CHECKING:
@@ -26,14 +38,11 @@ USUAL = 0.5
 
 
 def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]:
-    """Yield the whole prediction; with `whole` a line for each event and each node."""
-    yield from headline(found)
+    """Yield all details of the prediction; with `whole` a line for each event and each node."""
+    yield from outcome_lines(found)
     yield from _block("impact", impact_lines(found.impact))
-    yield from _block("routes are not proven", map(str, found.routes.doubts))
-    yield from _block("not modelled", map(str, found.doubts))
-    yield from _block("depends on an assumption", map(str, found.otherwise))
-    yield from _block("assumed", found.assumptions)
-    yield from _block("events", timeline_lines(found.timeline, whole=whole))
+    yield from basis_lines(found)
+    yield from timeline_block(found, whole=whole)
     yield from _block(
         "DNS per node (during the cut, after the heal, after a rollback, and outages on the way)",
         _dns_lines(found, whole=whole),
@@ -42,31 +51,39 @@ def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]
     yield from _block("advice", advice_lines(found.advice))
 
 
-def headline(found: Prediction) -> Iterator[str]:
-    """Yield the outcome and the timings, in a few lines."""
+def outcome_lines(found: Prediction) -> Iterator[str]:
+    """Yield each outcome of DNS and each outage on the way, with its share."""
     yield f"prediction: {found.headline}"
     for outcome in found.outcomes:
         yield f"  {outcome.probability:>4.0%}  DNS after the heal: {outcome.dns_after_heal.value}: {outcome.why}"
     for outage in found.outages:
-        yield f"  {outage.probability:>4.0%}  {outage}"
+        yield f"  {outage.probability:>4.0%}  {outage_text(outage)}"
     if found.routes_lost.probability:
-        lost = found.routes_lost
-        yield (
-            f"  {lost.probability:>4.0%}  {lost.nodes} nodes lose routes to Pods on nodes "
-            f"that they are not cut off from, {lost.earliest_s:.0f} to {lost.latest_s:.0f} s after the cut, "
-            "until the network is back"
-        )
+        yield f"  {found.routes_lost.probability:>4.0%}  {routes_failure(found)}"
+
+
+def basis_lines(found: Prediction) -> Iterator[str]:
+    """Yield what the prediction rests on: timings, routes, method, evidence, and what is assumed or unknown."""
     timings = found.timings
     yield (
-        f"timings: nodes become NotReady after {timings['node_monitor_grace_period_s']:g} s, "
-        f"Pods evicted {timings['default_toleration_s']:g} s later ({timings['source']})"
+        f"timings: nodes become NotReady after {short_duration(timings['node_monitor_grace_period_s'])}, "
+        f"Pods evicted {short_duration(timings['default_toleration_s'])} later ({timings['source']})"
     )
     if found.routes.holds:
         yield f"routes: {found.routes.rests_on}"
     yield f"method: {found.method}"
-    if found.evidence:
-        weakest = ", ".join(each.part for each in found.evidence if each.evidence is found.weakest)
-        yield f"evidence: {found.weakest.value} ({weakest})"
+    yield from _block(
+        "evidence", (f"{each.part}: {each.evidence.value} ({each.rests_on})" for each in found.evidence)
+    )
+    yield from _block("routes are not proven", map(str, found.routes.doubts))
+    yield from _block("not modelled", map(str, found.doubts))
+    yield from _block("depends on an assumption", map(str, found.otherwise))
+    yield from _block("assumed", found.assumptions)
+
+
+def timeline_block(found: Prediction, *, whole: bool = False) -> Iterator[str]:
+    """Yield the table of events."""
+    yield from _block("events", timeline_lines(found.timeline, whole=whole))
 
 
 BRIEFLY = (
@@ -85,7 +102,9 @@ BRIEFLY = (
 
 def brief_lines(found: Prediction) -> Iterator[str]:
     """Yield the prediction before a run: the outcome and its milestones."""
-    yield from headline(found)
+    yield str(verdict_sentence(found))
+    yield from outcome_lines(found)
+    yield basis_sentence(found)
     yield from (f"  {line}" for line in impact_lines(found.impact))
     told = [event for event in found.timeline if event.kind in BRIEFLY and event.probability >= USUAL]
     yield from (f"  {line}" for line in timeline_lines(told))
@@ -94,7 +113,7 @@ def brief_lines(found: Prediction) -> Iterator[str]:
 def timeline_lines(events: Sequence[PredictedEvent], *, whole: bool = False) -> Iterator[str]:
     """Yield a table of the events: typical, earliest and latest time, probability, kind, object, source."""
     rows = [_Row([event]) for event in events] if whole else _folded(events)
-    yield f"{'typical':>10}  {'earliest to latest':>20}  {'likely':>6}  {'what':<18} object, detail [source]"
+    yield f"{'typical':>8}  {'range':<17}  {'likely':>6}  {'what':<18} object, detail [source]"
     for row in rows:
         yield str(row)
 
@@ -113,7 +132,7 @@ class _Row:
         said = first.detail if len(details) == 1 else f"{len(details)} different ways"
         whom = _whom([event.object for event in self.events])
         return (
-            f"{first.t_s:8.1f} s  {f'{earliest:.1f} to {latest:.1f} s':>20}  {likely:>6.0%}  "
+            f"{at(first.t_s):>8}  {f'{at(earliest)}-{at(latest)}':<17}  {said_share(likely):>6}  "
             f"{first.kind.value:<18} {whom}{': ' + said if said else ''} [{first.source}]"
         )
 
@@ -143,7 +162,14 @@ def _whom(objects: Sequence[str]) -> str:
     if len(distinct) == 1:
         return f"{distinct[0]}{f' ({len(objects)} times)' if len(objects) > 1 else ''}"
     kind = distinct[0].partition("/")[0]
-    return f"{len(objects)} × {kind}: {names(distinct, at_most=2)}"
+    return f"{_number(objects)} × {kind}: {names(distinct, at_most=2)}"
+
+
+def _number(objects: Sequence[str]) -> int:
+    """Count objects, not events: new Pods of a workload share one name, and have an event each."""
+    return len({name for name in objects if not name.endswith("-*")}) + sum(
+        name.endswith("-*") for name in objects
+    )
 
 
 def _dns_lines(found: Prediction, *, whole: bool) -> Iterator[str]:
@@ -163,7 +189,7 @@ def _outage(views: Iterable[DnsView]) -> str:
     if not outages:
         return ""
     worst = max(outages, key=lambda each: each.max_s)
-    return f": {worst.worst.value} for up to {worst.max_s:.0f} s"
+    return f": {worst.worst.value} for up to {at(worst.max_s)}"
 
 
 def _states(view: DnsView) -> str:
@@ -188,18 +214,61 @@ def advice_lines(advice: Iterable[Advice]) -> Iterator[str]:
             yield from (f"     {line}" for line in each.how.splitlines())
 
 
-def scenario_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a line for each scenario, and how many end with each verdict."""
-    verdicts: Counter[str] = Counter()
-    yield f"{'verdict':<9} {'nodes':>6} {'cut':>7}  {'DNS during':<11} {'after the heal':<24} scenario"
-    for row in rows:
-        verdicts[row["verdict"]] += 1
-        after = ", ".join(f"{each['dns_after_heal']} {each['probability']:.0%}" for each in row["outcomes"])
-        added = f" with {', '.join(row['with'])}" if row["with"] else ""
-        cuts = f", {row['cuts']} cuts" if row["cuts"] > 1 else ""
-        what = f"{row['verdict']:<9} {row['cut_nodes']:>6} {row['cut_for_s']:>5g} s"
-        yield f"{what}  {row['dns']['during_cut']:<11} {after:<24} {row['name']}{cuts}{added}"
-    yield "in all: " + ", ".join(f"{number} {verdict}" for verdict, number in sorted(verdicts.items()))
+MOST_AFTER = 29
+"""Columns of DNS after the heal; a fourth outcome is cut off."""
+
+FULL = 20
+"""With more scenarios than this, their verdict is said again after the table."""
+
+
+def scenario_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the verdict on all scenarios, then a line for each, in at most 100 columns."""
+    verdict = _of_scenarios(rows)
+    cells = [("verdict", "nodes", "cut", "DNS during", "DNS after the heal", "no DNS", "scenario")]
+    cells += map(_cells, rows)
+    after = min(MOST_AFTER, max(len(row[4]) for row in cells))
+    yield verdict
+    for verdict_, nodes, cut, during, then, lost, name in cells:
+        then_ = f"{clipped(then, after):<{after}}"
+        yield clipped(f"{verdict_:<9} {nodes:>5} {cut:>6}  {during:<10}  {then_}  {lost:>6}  {name}", COLUMNS)
+    if len(rows) > FULL:
+        yield verdict
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str, str, str]:
+    after = (f"{each['dns_after_heal']} {said_share(each['probability'])}" for each in row["outcomes"])
+    cuts = f"{row['cuts']} cuts, " if row["cuts"] > 1 else ""
+    added = f" with {', '.join(row['with'])}" if row["with"] else ""
+    lost_s = _without_dns_s(row)
+    return (
+        row["verdict"],
+        str(row["cut_nodes"]),
+        short_duration(row["cut_for_s"]),
+        row["dns"]["during_cut"],
+        ", ".join(after),
+        at(lost_s) if lost_s else "-",
+        one_line(f"{cuts}{row['name']}{added}"),
+    )
+
+
+def _without_dns_s(row: Mapping[str, Any]) -> float:
+    """Return the longest time without DNS that no cut explains."""
+    dead = (each for each in row["dns"]["outages"] if each["worst"] == Dns.DEAD.value)
+    return max((float(each["max_s"]) for each in dead), default=0.0)
+
+
+def _of_scenarios(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many scenarios fail, counting long outages of DNS as the gate does by default."""
+    kinds = Counter(
+        "without DNS for long"
+        if row["verdict"] == "passed" and _without_dns_s(row) > DNS_OUTAGE_S
+        else row["verdict"]
+        for row in rows
+    )
+    failed = kinds["deviated"] + kinds["without DNS for long"]
+    light = Light.NOT_OK if failed else Light.UNKNOWN if kinds["unknown"] else Light.OK
+    said = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    return f"{light}: {failed} of {len(rows)} scenarios fail{'s' * (failed == 1)} ({said})"
 
 
 def _block(title: str, lines: Iterable[str]) -> Iterator[str]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.answer import Form, answers, say_answer, say_data
 from chaosext.cli.options import InputFile, Names
-from chaosext.model.printable import say
+from chaosext.cli.rehearsal_view import Details, WordsKept, show
+from chaosext.model.printable import say, say_document
 from chaosext.rehearsal.predict.scenarios import ScenarioRunner
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chaosext.rehearsal.predict.scenarios import Scenario
-    from chaosext.rehearsal.simulate.planned_cut import Flap
+    from chaosext.rehearsal.simulate.planned_cut import Flap, Plan
     from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.world import World
@@ -132,7 +134,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
         return moment
 
 
-@click.command()
+@click.command(cls=WordsKept)
 @click.argument("files", nargs=-1, type=InputFile("snapshot"), metavar="[SNAPSHOT]...")
 @click.option(
     "--snapshot",
@@ -158,9 +160,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--horizon",
     type=Duration(),
-    default="900s",
-    show_default=True,
-    help="End of the prediction, counted from the (first) cut.",
+    help="End of the prediction, counted from the (first) cut.  [default: 7m after the heal or rollback, at least 15m]",
 )
 @click.option(
     "--rollback-at", type=Duration(), help="When kube-dns is rescheduled, counted from the (first) cut."
@@ -214,7 +214,18 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     help="Simulate every mitigation, too, and rank them.  [default: advice]",
 )
 @time_budget_option
-@click.option("--verbose", "-v", is_flag=True, help="Print a line for each event and each node.")
+@click.option("--timeline", is_flag=True, help="Print the predicted events, too: when, how likely, what.")
+@click.option(
+    "--assumptions", is_flag=True, help="Print, too, what is assumed, and the evidence, timings and method."
+)
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Print everything, too: each event, each node, all advice."
+)
+@click.option(
+    "--patch",
+    type=Names(MITIGATIONS),
+    help="Only print the commands that put this mitigation in place.",
+)
 @answers("chaosext.rehearsal/v1")
 @click.option(
     "--fail-on",
@@ -229,7 +240,7 @@ def rehearse(
     cut_nodes: str,
     cut_for: float | None,
     flapping: Flap | None,
-    horizon: float,
+    horizon: float | None,
     rollback_at: float | None,
     cut_at: datetime | None,
     controller_manager_args: tuple[str, ...],
@@ -243,7 +254,10 @@ def rehearse(
     seed: int,
     advice: bool,
     time_budget_s: float,
+    timeline: bool,
+    assumptions: bool,
     verbose: bool,
+    patch: str | None,
     form: Form,
     fail_on: tuple[str, ...],
 ) -> int:
@@ -288,8 +302,8 @@ def rehearse(
       30  --fail-on unknown, and the outcome is unknown
     """
     from chaosext.cli.change_answer import Input, Reader, rehearse_changes
-    from chaosext.cli.prediction_text import prediction_lines
     from chaosext.model.errors import Refused
+    from chaosext.rehearsal.mitigate.mitigations import commands, mitigated
     from chaosext.rehearsal.network.declared_network import SaidNetwork, declared
     from chaosext.rehearsal.predict.consequences import Question
     from chaosext.rehearsal.predict.scenarios import Scenario
@@ -336,25 +350,34 @@ def rehearse(
     world = declared(world, said, "--fabric-hears")
     if scenarios is not None:
         return _exit_code(_rehearse_all(world, scenarios, wanted, samples, budget, form), fail_on)
-    found = _predicted(world, wanted, samples, budget, advice=advice)
-    say_answer(found.to_json(), prediction_lines(found, whole=verbose or form.is_wide), form)
+    plan = wanted.plan(world)
+    world = mitigated(world, plan, mitigations)
+    if patch:
+        say_document(commands(world, plan, patch))
+        return 0
+    found = _predicted(world, plan, samples, seed, budget, advice=advice)
+    if form.is_data:
+        say_data(found.to_json(), form)
+    else:
+        everything = verbose or form.is_wide
+        show(found, world, plan, Details(timeline=timeline, assumptions=assumptions, verbose=everything))
     return _exit_code([found.verdict.value], fail_on)
 
 
 def _predicted(
-    world: World, wanted: Scenario, samples: int | None, budget: TimeBudget, *, advice: bool
+    world: World, plan: Plan, samples: int | None, seed: int, budget: TimeBudget, *, advice: bool
 ) -> Prediction:
-    from chaosext.rehearsal.mitigate.mitigations import mitigated
+    from chaosext.cli.output import Progress
     from chaosext.rehearsal.predict.predict import rehearse as predict
     from chaosext.rehearsal.predict.recommendations import advised
 
-    plan = wanted.plan(world)
-    world = mitigated(world, plan, wanted.mitigations)
-    first = budget.share(WITHOUT_ADVICE if advice else 1.0)
-    found = predict(world, plan, samples=samples, seed=wanted.seed, budget=first)
-    if not advice:
-        return found
-    return advised(found, world, plan, samples=samples, seed=wanted.seed, budget=budget)
+    with Progress() as progress:
+        first = replace(budget.share(WITHOUT_ADVICE if advice else 1.0), tell=progress.of("simulations"))
+        found = predict(world, plan, samples=samples, seed=seed, budget=first)
+        if not advice:
+            return found
+        rest = replace(budget, tell=progress.of("looking for fixes, simulations of each"))
+        return advised(found, world, plan, samples=samples, seed=seed, budget=rest)
 
 
 def _rehearse_all(

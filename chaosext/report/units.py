@@ -71,6 +71,15 @@ def names(objects: Collection[str], at_most: int = 6) -> str:
     return listed([*sorted(bare, key=natural)[:at_most], f"{len(bare) - at_most} more"])
 
 
+def few_names(objects: Collection[str], width: float, at_most: int = 3, of: str = "") -> str:
+    """As many of the objects' names as fit into `width`, up to `at_most`; else `of` and their number, such as nodes."""
+    for count in range(at_most, 0, -1):
+        said = names(objects, count)
+        if len(said) <= width:
+            return said
+    return f"{len(objects)} {of}{'s' * (len(objects) != 1)}" if of else ""
+
+
 def natural(name: str) -> list[tuple[int, str]]:
     """A key that sorts worker-2 before worker-10, and `worker → x` before `worker2 → x`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+| → )", name)]

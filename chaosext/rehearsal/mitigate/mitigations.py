@@ -5,16 +5,18 @@ A mitigation that does not apply, or is already in place, returns the same world
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.objects import ZONE_LABEL, BgpPeer
+from chaosext.model.errors import Refused
 from chaosext.rehearsal.mitigate.nodelocal_dns import NAME, NAMESPACE, manifests
 from chaosext.rehearsal.mitigate.pod_templates import (
+    APPLY,
     ROLLED_OUT_WITHIN,
+    given,
     longer_s,
     moved,
     patched,
@@ -92,6 +94,17 @@ def mitigated(world: World, plan: Plan, names: Iterable[str]) -> World:
         )
         world = replace(changed, assumptions=(*changed.assumptions, said))
     return world
+
+
+def commands(world: World, plan: Plan, name: str) -> str:
+    """Return the commands that put this mitigation in place. Raises `Refused` if it changes nothing here."""
+    each = MITIGATIONS[name]
+    if each.apply(world, plan) is world:
+        raise Refused(
+            f"{name} changes nothing here: {each.idle}",
+            "name another mitigation; a rehearsal of the same cut lists those that help",
+        )
+    return f"{each.how(world, plan)}\n"
 
 
 # -- kube-dns' own template ------------------------------------------------------------------------------------
@@ -208,7 +221,7 @@ def _how_to_peer(world: World, plan: Plan) -> str:
     named = {"apiVersion": CRD_GROUP, "kind": "BGPPeer", "metadata": {"name": peer.name}, "spec": spec}
     return (
         "# the leaf must accept them as neighbours; if each rack has its own leaf, name that one\n"
-        f"kubectl apply --filename - <<'EOF'\n{json.dumps(named)}\nEOF"
+        + given(APPLY, named)
     )
 
 
@@ -261,7 +274,7 @@ def _how_to_reflect(world: World, plan: Plan) -> str:
         "# a node's sessions restart when it becomes a reflector\n"
         f"kubectl label --overwrite node {homes} {REFLECTOR_LABEL}={REFLECTOR_VALUE}\n"
         f"kubectl annotate --overwrite node {homes} projectcalico.org/RouteReflectorClusterID={REFLECTOR_CLUSTER_ID}\n"
-        f"kubectl apply --filename - <<'EOF'\n{json.dumps(named)}\nEOF"
+        + given(APPLY, named)
     )
 
 
@@ -280,7 +293,7 @@ def _how_to_cache(world: World, plan: Plan) -> str:
     return "\n".join(
         (
             "# for kube-proxy in iptables or nftables mode; the nodes must be able to pull the image",
-            f"kubectl apply --filename - <<'EOF'\n{json.dumps(objects, separators=(',', ':'))}\nEOF",
+            given(APPLY, *objects["items"]),
             f"kubectl --namespace {NAMESPACE} rollout status daemonset/{NAME} --timeout {ROLLED_OUT_WITHIN}",
         )
     )
@@ -460,7 +473,7 @@ def _how_to_capture(world: World, plan: Plan) -> str:
     lines = [
         "# restarts every workload with a sidecar; names outside the cluster, Pods without a sidecar and new sidecars,",
         "# which look up istiod, still need kube-dns",
-        f"kubectl apply --filename - <<'EOF'\n{json.dumps(proxies)}\nEOF",
+        given(APPLY, proxies),
     ]
     for namespace, workload in _meshed(world):
         kubectl = f"kubectl --namespace {namespace} rollout"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from chaosext.cluster.yaml_writer import as_yaml
 from chaosext.rehearsal.simulate.taints import NO_EXECUTE
 from chaosext.rehearsal.snapshot.node_patterns import fits_node
 from chaosext.rehearsal.snapshot.world import Toleration
@@ -38,12 +38,23 @@ def moved(world: World, pod: Pod, taken: Counter[str]) -> Pod:
     return replace(pod, node=home)
 
 
+APPLY = "kubectl apply --filename -"
+
+
+def given(command: str, *documents: Any) -> str:
+    """Return the command with the documents as its input.
+
+    What comes from a snapshot is nested, so that its lines are indented: none of them can end the input.
+    """
+    return f"{command} <<'EOF'\n{as_yaml(*documents)}EOF"
+
+
 def patched(namespace: str, kind: str, name: str, template: Mapping[str, Any]) -> str:
     """Return the commands that patch the Pod template of a workload and wait for the rollout."""
-    patch = json.dumps({"spec": {"template": template}}, separators=(",", ":"))
     kubectl = f"kubectl --namespace {namespace}"
+    patch = f"{kubectl} patch {kind.lower()} {name} --type strategic --patch-file /dev/stdin"
     return (
-        f"{kubectl} patch {kind.lower()} {name} --type strategic --patch '{patch}'\n"
+        f"{given(patch, {'spec': {'template': template}})}\n"
         f"{kubectl} rollout status {kind.lower()}/{name} --timeout {ROLLED_OUT_WITHIN}"
     )
 

@@ -80,6 +80,11 @@ def chance_of(found: Prediction, *states: Dns) -> float:
     return sum(outcome.probability for outcome in found.outcomes if outcome.dns_after_heal in states)
 
 
+def passes(found: Prediction) -> float:
+    """Return the probability that the cluster heals, and that no routes are lost meanwhile."""
+    return min(found.chances.get(Forecast.PASSED, 0.0), 1.0 - found.routes_lost.probability)
+
+
 def score(found: Prediction) -> Score:
     """Return the rank of a prediction; higher is better."""
     return (
@@ -108,7 +113,7 @@ def _pods(found: Prediction, *whats: str) -> float:
 
 def _advice(each: Mitigation, then: Prediction, before: Prediction, world: World, plan: Plan) -> Advice:
     effect = "; ".join(_effects(then, before)) or NO_EFFECT
-    return Advice(mitigation=each.name, effect=effect, how=each.how(world, plan))
+    return Advice(mitigation=each.name, effect=effect, how=each.how(world, plan), passes=passes(then))
 
 
 def _effects(then: Prediction, before: Prediction) -> Iterable[str]:

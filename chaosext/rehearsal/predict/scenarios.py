@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model.errors import Refused, did_you_mean
 from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS, mitigated
 from chaosext.rehearsal.predict.predict import Rehearsal
-from chaosext.rehearsal.simulate.planned_cut import Flap, Plan
+from chaosext.rehearsal.simulate.planned_cut import Flap, Plan, enough_s
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 from chaosext.rehearsal.snapshot.cut_targets import cut_nodes, majority_lost
 
@@ -71,14 +71,15 @@ def flap(value: object) -> Flap:
 class Scenario:
     """A cut as written in a file. `cut_nodes` as in `cut_targets.cut_nodes`; `mitigations` are names.
 
-    `flap`: the cut comes and goes, and `cut_for_s` does not count.
+    `flap`: the cut comes and goes, and `cut_for_s` does not count. `horizon_s`: None for as long as it takes to
+    see a recovery.
     """
 
     name: str = ""
     cut_nodes: str = ""
     cut_for_s: float = 480.0
     flap: Flap | None = None
-    horizon_s: float = 900.0
+    horizon_s: float | None = None
     rollback_s: float | None = None
     cut_at: datetime | None = None
     mitigations: tuple[str, ...] = ()
@@ -87,10 +88,12 @@ class Scenario:
     def plan(self, world: World) -> Plan:
         """Return the plan for this world. Raises `Refused` if it cannot be simulated there."""
         nodes = cut_nodes(world, self.cut_nodes)
+        periods = self.flap.periods if self.flap else ((0.0, self.cut_for_s),)
+        horizon_s = enough_s(periods, self.rollback_s) if self.horizon_s is None else self.horizon_s
         return Plan(
             cut_nodes=nodes,
-            periods=self.flap.periods if self.flap else ((0.0, self.cut_for_s),),
-            horizon_s=self.horizon_s,
+            periods=periods,
+            horizon_s=horizon_s,
             rollback_s=self.rollback_s,
             cut_at=self.cut_at,
             doubts=majority_lost(world, nodes),

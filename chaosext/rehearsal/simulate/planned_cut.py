@@ -20,6 +20,12 @@ Periods: TypeAlias = "tuple[tuple[float, float], ...]"
 
 MAX_HORIZON_S = 86_400.0
 
+HORIZON_S, RECOVERS_S = 900.0, 420.0
+"""End of a prediction by default: at least the first, and the second after the last heal or rollback, in seconds.
+
+CrashLoopBackOff waits for up to 5 minutes.
+"""
+
 MOST_CUTS = 500
 """Maximum number of cuts in a plan: each takes as long to simulate as a plan of its own."""
 
@@ -63,6 +69,12 @@ class Flap:
         if self.times == 1:
             return f"a cut of {self.on_s:g} s"
         return f"{self.times} cuts of {self.on_s:g} s, {self.off_s:g} s apart"
+
+
+def enough_s(periods: Periods, rollback_s: float | None = None) -> float:
+    """Return the end of a prediction that shows whether everything recovers, in seconds from the first cut."""
+    last_s = max(periods[-1][1], rollback_s or 0.0)
+    return min(max(HORIZON_S, last_s + RECOVERS_S), max(MAX_HORIZON_S, last_s))
 
 
 def merged(periods: Iterable[tuple[float, float]]) -> Periods:

@@ -268,14 +268,19 @@ NO_TIME = "not simulated: the time budget ended"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """A mitigation that may help: its effect, and how to apply it (patches or commands)."""
+    """A mitigation that may help: its effect, and how to apply it (patches or commands).
+
+    `passes`: the probability that the cut passes with it, None if that was not simulated.
+    """
 
     mitigation: str
     effect: str
     how: str
+    passes: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"mitigation": self.mitigation, "effect": self.effect, "how": self.how}
+        passes = None if self.passes is None else round(self.passes, DECIMALS)
+        return {"mitigation": self.mitigation, "effect": self.effect, "passes": passes, "how": self.how}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,12 +97,14 @@ class Simulations:
         try:
             for played in paths(play, self.seed):
                 found.add(played)
+                self.budget.tell(len(found.plays), None)
                 if found.foretells_more_than(most):
                     return None
             for another in range(1, ENOUGH_WAYS // len(found.plays)):
                 found.begin_again()
                 for played in paths(play, self.seed + another):
                     found.add(played)
+                    self.budget.tell(len(found.plays), None)
         except BudgetSpent:
             return None
         return found
@@ -112,6 +114,7 @@ class Simulations:
         try:
             for played in samples(self._player(SIMULATING), self.seed, wanted):
                 found.add(played)
+                self.budget.tell(len(found.plays), wanted)
         except BudgetSpent:
             pass
         return found

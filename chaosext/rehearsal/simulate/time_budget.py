@@ -17,11 +17,15 @@ class BudgetSpent(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeBudget:
-    """A time budget: `seconds` in total; it ends when `clock` (monotonic, in seconds) reaches `end_s`."""
+    """A time budget: `seconds` in total; it ends when `clock` (monotonic, in seconds) reaches `end_s`.
+
+    `tell` is called after each simulation with how many were made and are wanted (None: not known yet).
+    """
 
     seconds: float = inf
     end_s: float = inf
     clock: Callable[[], float] = time.monotonic
+    tell: Callable[[int, int | None], None] = lambda _made, _wanted: None
 
     @classmethod
     def of(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Self:

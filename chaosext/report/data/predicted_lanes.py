@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from chaosext.model.names import lasting
 from chaosext.model.result import Lane
@@ -41,8 +41,7 @@ TITLES = {
 """Lane -> its title and caption, in drawing order."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Moment:
+class Moment(NamedTuple):
     """A time in seconds from the cut: typical, and the earliest and latest of all simulations."""
 
     t_s: float
@@ -67,10 +66,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRow:
-    """One object of a lane, and its spans by begin. Outside of them it is as it was before the cut."""
+    """One object of a lane, and its spans by begin. Outside of them it is as it was before the cut.
+
+    `counts`: whether the verdict considers it; lookups of control-plane nodes do not count if there are others.
+    """
 
     name: str
     spans: tuple[Span, ...]
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,20 +91,24 @@ class LaneFacts:
     """What lanes need beside the prediction.
 
     `kube_dns`: Pod -> its node before the cut. `astray`: nodes whose Pod addresses no other node learns.
+    `masters`: control-plane nodes, if there are others.
     """
 
     periods: Periods
     horizon_s: float
     kube_dns: Mapping[str, str] = field(default_factory=dict)
     astray: frozenset[str] = frozenset()
+    masters: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, world: World, plan: Plan) -> Self:
+        masters = frozenset(node.name for node in world.nodes if node.control_plane)
         return cls(
             periods=plan.periods,
             horizon_s=plan.horizon_s,
             kube_dns={pod.subject: pod.node for pod in behind(world.dns, world.pods) if pod.node},
             astray=frozenset(unannounced(routes_of(world, plan.cut_nodes), world.nodes)),
+            masters=masters if len(masters) < len(world.nodes) else frozenset(),
         )
 
 
@@ -156,7 +163,7 @@ class _Row:
             self._early.remove(early)
             part = min(left, early.probability)
             if part > RARE:
-                first = replace(opened.begin, t_s=event.t_min_s)
+                first = opened.begin._replace(t_s=event.t_min_s)
                 self._closed.append(replace(opened, begin=first, end=moment(early), share=part))
                 left -= part
         if self._exclusive:
@@ -179,7 +186,7 @@ class _Row:
             part = min(span.share, max(0.0, share))
             share -= part
             if part > RARE and event.t_max_s > span.begin.earliest_s:
-                end = replace(moment(event), t_s=max(event.t_s, span.begin.t_s))
+                end = moment(event)._replace(t_s=max(event.t_s, span.begin.t_s))
                 self._closed.append(replace(span, share=part, end=end))
             if span.share - part > RARE:
                 still.append(replace(span, share=span.share - part))
@@ -279,11 +286,16 @@ def _lookups(found: Prediction, facts: LaneFacts) -> Iterator[LaneRow]:
         if event.kind in (*_BAD, Kind.DNS_RESTORED):
             events[_bare(event.object)].append(event)
     lasts = sum(each.probability for each in found.outcomes if each.dns_after_heal is not Dns.RESOLVABLE)
-    for name, view in found.dns_per_node.items():
-        known = _of_node(events[name], view, lasts) if name in events else ()
-        unseen = tuple(_unknown(view, facts))
-        if known or unseen:
-            yield LaneRow(name=name, spans=ordered([*known, *unseen]))
+    views = found.dns_per_node
+    known = {
+        id(views[name]): _of_node(own, views[name], lasts) for name, own in events.items() if name in views
+    }
+    for name, view in views.items():
+        spans = ordered(
+            [*known.get(id(view), ()), *_unknown(view, facts)]
+        )  # nodes that are alike share a view
+        if spans:
+            yield LaneRow(name=name, spans=spans, counts=name not in facts.masters)
 
 
 _BAD = {Kind.DNS_DEAD: State.OUT, Kind.DNS_DEGRADED: State.FAILING}
@@ -385,9 +397,7 @@ def _of_workload(events: Sequence[PredictedEvent]) -> Iterator[Span]:
             continue
         number = sum(each.probability for each in hit)
         first_s = min(each.t_min_s for each in hit)
-        back = _enough(
-            [each for each in ready if each.t_max_s >= first_s and each.object.endswith("*")], number
-        )
+        back = _enough((each for each in ready if each.t_max_s >= first_s and is_new(each, hit)), number)
         yield Span(
             state=state,
             begin=_moment(min, hit),
@@ -396,6 +406,11 @@ def _of_workload(events: Sequence[PredictedEvent]) -> Iterator[Span]:
             label=label,
             count=max(1, round(number)),
         )
+
+
+def is_new(ready: PredictedEvent, hit: Sequence[PredictedEvent]) -> bool:
+    """Whether it is about a new Pod, or about one of a StatefulSet that was hit and has its name again."""
+    return ready.object.endswith("*") or any(each.object == ready.object for each in hit)
 
 
 def _enough(events: Iterable[PredictedEvent], number: float) -> Sequence[PredictedEvent]:

@@ -168,12 +168,21 @@ def _acceptable(sheet: Sheet) -> Iterator[str]:
 def reasons(sheet: Sheet) -> Iterator[str]:
     """Yield the findings against a go, or the basis of a go."""
     against = sheet.judgement.against
-    for each in against:
-        unknown = " is unknown" if each.finding.status is Status.UNKNOWN else ""
-        yield f"{each.finding.check}{unknown}: {_short(each.finding.summary)}{_about(sheet, each)}"
+    yield from (reason(sheet, each) for each in against)
     if not against:
         counted = sum(each.weight is Weight.COUNTS for each in sheet.judgement.weighed)
         yield f"all {counted} required checks are ok, and the predicted effect of the cut is acceptable"
+    yield from waivers(sheet)
+
+
+def reason(sheet: Sheet, each: Weighed) -> str:
+    """Say what a finding against a go is."""
+    unknown = " is unknown" if each.finding.status is Status.UNKNOWN else ""
+    return f"{each.finding.check}{unknown}: {_short(each.finding.summary)}{_about(sheet, each)}"
+
+
+def waivers(sheet: Sheet) -> Iterator[str]:
+    """Yield the findings that the plan waives, and why."""
     for each in sheet.judgement.weighed:
         if each.weight is Weight.WAIVED:
             yield f"waived: {each.finding.check} ({_short(each.finding.summary)}), because {each.waiver}"

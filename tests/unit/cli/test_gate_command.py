@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from checkout import ROOT
 from jsonschema import Draft202012Validator
 
@@ -127,16 +128,21 @@ def applied(listed: dict[str, Any], commands: str) -> dict[str, Any]:
     if "ssh " in commands:
         return edited(listed, commands)
     if "apply --filename -" in commands:
-        listed["items"].append(json.loads(commands.partition("<<'EOF'\n")[2].partition("\nEOF")[0]))
+        listed["items"].append(given(commands))
         return listed
     words = shlex.split(commands.splitlines()[0])
     assert words[:6] == ["kubectl", "--namespace", "kube-system", "patch", "deployment", "coredns"]
-    spec = json.loads(words[words.index("--patch") + 1])["spec"]["template"]["spec"]
+    spec = given(commands)["spec"]["template"]["spec"]
     for item in listed["items"]:
         if item["kind"] == "Pod" and item["metadata"].get("labels", {}).get("k8s-app") == "kube-dns":
             affinity = {**item["spec"].get("affinity", {}), **spec.get("affinity", {})}
             item["spec"].update({**spec, **({"affinity": affinity} if affinity else {})})
     return listed
+
+
+def given(commands: str) -> Any:
+    """The YAML that the first command gets as its input."""
+    return yaml.safe_load(commands.partition("<<'EOF'\n")[2].partition("\nEOF")[0])
 
 
 def edited(listed: dict[str, Any], commands: str) -> dict[str, Any]:
@@ -209,7 +215,7 @@ def test_what_cant_be_known_is_no_go_by_an_exit_code_of_its_own(gate: Any, tmp_p
     path.write_text(json.dumps(listed))
     code, said, _ = gate("--cutover", PLAN, "--snapshot", str(path), "--at", AT)
     assert code == 30
-    assert "no-go: the outcome is unknown" in said
+    assert "NO-GO, as it is unknown (exit 30): " in said
     assert "no BGPPeer in the snapshot" in said
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -77,21 +78,23 @@ def test_the_json_is_as_the_schema_says(rehearse: Any) -> None:
         assert event["t_min_s"] <= event["t_s"] <= event["t_max_s"]
         assert 0 < event["probability"] <= 1
     assert sum(each["probability"] for each in found["outcomes"]) == pytest.approx(1.0, abs=0.01)
-    assert {"mitigation", "effect", "how"} == found["advice"][0].keys()
+    assert {"mitigation", "effect", "passes", "how"} == found["advice"][0].keys()
 
 
 def test_people_read_when_what_how_likely_why_and_what_would_help(rehearse: Any) -> None:
-    _, said = rehearse("--snapshot", STORY, *SHORT)
+    _, said = rehearse("--snapshot", STORY, *SHORT, "-v")
     for wanted in (
         "prediction: deviated, it does not heal by itself",
         "DNS after the heal: dead: 2 of 2 kube-dns Pods on cp-1",
         "node_not_ready",
-        "2 × Node: worker-1 and worker-2: Ready is Unknown [kube-controller-manager: node lifecycle controller]",
-        "resolvable  dead        resolvable  2 nodes, worker-1 and worker-2",
+        "Node/worker-1: Ready is Unknown [kube-controller-manager: node lifecycle controller]",
+        "resolvable  dead        resolvable  worker-1: dead",
         "1. dns-affinity: passed instead of deviated",
         "kubectl --namespace kube-system patch deployment coredns",
+        "assumed:",
     ):
         assert wanted in said
+    assert said.splitlines()[-23].startswith("NOT OK: DNS stays down on both nodes that were cut off")
 
 
 def test_two_runs_print_the_same_bytes() -> None:
@@ -141,8 +144,8 @@ def test_what_cant_be_known_can_fail_a_pipeline_too(rehearse: Any, tmp_path: Pat
     path.write_text(json.dumps(listed))
     code, said = rehearse("--snapshot", str(path), *SHORT, "--fail-on", "unknown")
     assert code == 30
-    assert "whether it heals is unknown" in said
-    assert "no BGPPeer in the snapshot" in said
+    assert said.startswith("UNKNOWN: the snapshot does not prove which nodes reach which Pods")
+    assert "no BGPPeer in the snapshot" in said.splitlines()[1]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +161,8 @@ def test_what_cant_be_known_can_fail_a_pipeline_too(rehearse: Any, tmp_path: Pat
             ("--snapshot", STORY, "--flap", "on=15s,off=10s,times=7", "--cut-for", "8m"),
             "--flap and --cut-for",
         ),
-        (("--snapshot", STORY, "--flap", "on=60s,off=60s,times=9"), "--horizon"),
+        (("--snapshot", STORY, "--flap", "on=60s,off=60s,times=9", "--horizon", "15m"), "--horizon"),
+        (("--snapshot", STORY, "--patch", "zones"), "zones changes nothing here"),
         (("--snapshot", STORY, "--rollback-at", "10s"), "rollback"),
         (("--snapshot", STORY, "--with", "luck"), "--with"),
         (("--snapshot", STORY, "--controller-manager-arg", "x=1"), "--controller-manager-arg"),
@@ -192,24 +196,59 @@ def test_every_cut_of_a_flap_is_played(rehearse: Any) -> None:
 
 def test_a_short_cut_says_for_how_long_dns_is_dead_after_it(rehearse: Any) -> None:
     """A cut of 15 s: DNS is dead on every node for some seconds after the heal, in about half of the simulations."""
-    _, said = rehearse("--snapshot", STORY, "--no-advice", "--cut-for", "15s")
+    _, said = rehearse("--snapshot", STORY, "--no-advice", "--cut-for", "15s", "-v")
     headline = said.splitlines()[0]
     assert headline.startswith("prediction: passed in 96% of simulations after 4 s, at most 7 s, without DNS")
     assert headline.endswith("on 2 nodes after the heal (in 52% of simulations); deviates in 4%")
-    assert "it heals by itself" not in said
-    assert "   52%  4 s, at most 7 s, without DNS on 2 nodes after the heal\n" in said
+    assert "it heals by itself" not in headline
+    assert re.search(
+        r"\n   52%  2 nodes are without DNS for [34][.0-9]*s \(up to [67][.0-9]*s\) after the heal\n", said
+    )
+    assert "\nNOT OK: in 4% of simulations " in said
 
 
-def test_scenarios_print_one_line_each_in_their_order(rehearse: Any, tmp_path: Path) -> None:
+def test_the_horizon_follows_the_cut(rehearse: Any) -> None:
+    words = ("--snapshot", STORY, "--no-advice", "--samples", "3")
+    _, said = rehearse(*words, "--cut-for", "20m", "--rollback-at", "25m")
+    assert "lose the control plane for 20m" in said
+    assert "with the rollback at 25m, complete" in said
+
+
+def test_a_patch_is_printed_alone_and_can_be_read(rehearse: Any) -> None:
+    code, said = rehearse("--snapshot", STORY, "--patch", "dns-affinity")
+    assert code == 0
+    first, *yaml, last = said.splitlines()
+    assert first.endswith("patch deployment coredns --type strategic --patch-file /dev/stdin <<'EOF'")
+    assert yaml[0] == "spec:"
+    assert yaml[-1] == "EOF"
+    assert last.startswith("kubectl --namespace kube-system rollout status")
+
+
+@pytest.mark.parametrize("option", ["--timeline", "--assumptions"])
+def test_details_come_before_the_screen(rehearse: Any, option: str) -> None:
+    words = ("--snapshot", STORY, *SHORT, "--no-advice")
+    (_, screen), (_, said) = rehearse(*words), rehearse(*words, option)
+    assert len(screen.splitlines()) < 24
+    assert said.endswith(screen)
+    assert len(said.splitlines()) > len(screen.splitlines()) + 2
+
+
+def test_scenarios_print_their_verdict_and_one_line_each_in_their_order(
+    rehearse: Any, tmp_path: Path
+) -> None:
     path = tmp_path / "scenarios.yaml"
-    path.write_text("- {name: all, cut_for: 120s}\n- {name: helped, cut_for: 120s, with: [dns-affinity]}\n")
+    name = "x" * 200
+    path.write_text(
+        f"- {{name: {name}, cut_for: 120s}}\n- {{name: helped, cut_for: 120s, with: [dns-affinity]}}\n"
+    )
     code, said = rehearse("--snapshot", STORY, *SHORT, "--scenarios", str(path), "--fail-on", "deviated")
     assert code == 10
-    lines = said.splitlines()
-    assert lines[1].startswith("deviated")
-    assert lines[1].endswith("all")
-    assert lines[2].startswith("passed")
-    assert lines[-1] == "in all: 1 deviated, 1 passed"
+    verdict, _, first, second = said.splitlines()
+    assert verdict == "NOT OK: 1 of 2 scenarios fails (1 deviated, 1 passed)"
+    assert first.startswith("deviated")
+    assert len(first) == 100
+    assert second.startswith("passed ")
+    assert second.endswith("helped with dns-affinity")
 
 
 def test_many_scenarios_on_all_cores_are_as_one_by_one(rehearse: Any, tmp_path: Path) -> None:
@@ -236,7 +275,8 @@ def test_a_time_budget_that_is_too_short_leaves_it_unknown_and_says_how_much_was
     assert (code, found["verdict"], found["self_heals"], found["workloads"]) == (30, "unknown", None, None)
     assert found["simulations"]["made"] == 0 < found["simulations"]["wanted"]
     assert "the time budget of 0.001 s ended" in found["method"]
-    assert "method: 0 of" in rehearse("--snapshot", STORY, *SHORT, "--time-budget", "1ms")[1]
+    _, said = rehearse("--snapshot", STORY, *SHORT, "--time-budget", "1ms")
+    assert said.startswith("UNKNOWN: only 0 of 12 simulations were made before the time budget ended")
 
 
 @pytest.mark.parametrize("text", ["{", "a: [", "x", "- {cut_nodez: a}", "\x00"])
@@ -291,7 +331,5 @@ def test_dns_that_was_down_before_is_not_blamed_on_the_cut(rehearse: Any, tmp_pa
     path.write_text(json.dumps(found))
     code, said = rehearse("--snapshot", str(path), *SHORT, "--no-advice", "--fail-on", "unknown")
     assert code == 30
-    assert said.startswith(
-        "prediction: unknown, nothing can be said about this cut's effect on DNS; it was down before"
-    )
+    assert said.startswith("UNKNOWN: nothing can be said about this cut's effect on DNS; it was down before")
     assert "dns_dead" not in said

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from worlds import (
     CALICO,
     CONTROL_PLANE_LABEL,
@@ -92,10 +92,14 @@ def patch_of(name: str, world: World = STORY) -> dict[str, Any]:
     """kube-dns' template as the patch would have it."""
     command = MITIGATIONS[name].how(world, plan_of(world))
     assert command.startswith("kubectl --namespace kube-system patch deployment coredns --type strategic")
-    match = re.search(r"--patch '([^']*)'", command)
-    assert match
-    found: dict[str, Any] = json.loads(match[1])["spec"]["template"]["spec"]
+    (patch,) = documents(command)
+    found: dict[str, Any] = patch["spec"]["template"]["spec"]
     return found
+
+
+def documents(command: str) -> list[dict[str, Any]]:
+    """The YAML that a command gets as its input."""
+    return list(yaml.safe_load_all(command.partition("<<'EOF'\n")[2].partition("\nEOF")[0]))
 
 
 def reflected() -> World:
@@ -235,12 +239,12 @@ def test_longer_tolerations_keep_the_others() -> None:
 def test_they_outlast_a_long_cut() -> None:
     world = cluster(control_plane=PRODUCTION)
     plan = Plan(cut_nodes=workers_of(world), cut_for_s=7200, horizon_s=8000)
-    assert '"tolerationSeconds":14460' in MITIGATIONS["longer-tolerations"].how(world, plan)
+    assert "tolerationSeconds: 14460" in MITIGATIONS["longer-tolerations"].how(world, plan)
 
 
 def test_the_peer_is_an_object_that_could_be_applied() -> None:
     command = MITIGATIONS["bgp-on-control-plane"].how(STORY, plan_of(STORY))
-    applied = json.loads(command.splitlines()[2])
+    (applied,) = documents(command)
     assert applied["kind"] == "BGPPeer"
     assert applied["spec"] == {
         "peerIP": "172.18.0.5",
@@ -257,9 +261,9 @@ def test_a_zone_is_a_label() -> None:
 
 
 def test_nodelocal_dns_is_given_kube_dns_address() -> None:
-    how = MITIGATIONS["nodelocal-dns"].how(STORY, plan_of(STORY)).splitlines()
-    assert how[1] == "kubectl apply --filename - <<'EOF'"
-    objects = {each["kind"]: each for each in json.loads(how[2])["items"]}
+    how = MITIGATIONS["nodelocal-dns"].how(STORY, plan_of(STORY))
+    assert how.splitlines()[1] == "kubectl apply --filename - <<'EOF'"
+    objects = {each["kind"]: each for each in documents(how)}
     assert "bind 169.254.20.10 10.2.112.10\n" in objects["ConfigMap"]["data"]["Corefile"]
     (cache,) = objects["DaemonSet"]["spec"]["template"]["spec"]["containers"]
     assert "169.254.20.10,10.2.112.10" in cache["args"]
@@ -350,10 +354,10 @@ def quorum_lost(world: World, plan: Plan) -> float:
 
 def template_of(command: str) -> tuple[str, Any]:
     """The workload that a patch is for, and what it changes of its Pods."""
-    (match,) = re.finditer(
-        r"kubectl --namespace (\S+) patch (\S+ \S+) --type strategic --patch '([^']*)'", command
-    )
-    return f"{match[1]} {match[2]}", json.loads(match[3])["spec"]["template"]["spec"]
+    match = re.search(r"kubectl --namespace (\S+) patch (\S+ \S+) --type strategic --patch-file", command)
+    assert match
+    (patch,) = documents(command)
+    return f"{match[1]} {match[2]}", patch["spec"]["template"]["spec"]
 
 
 def test_a_quorum_that_tolerates_the_cut_is_kept() -> None:
@@ -425,8 +429,8 @@ def test_new_sidecars_still_look_up_istiod() -> None:
 
 
 def test_dns_proxying_is_turned_on_for_the_whole_mesh() -> None:
-    how = MITIGATIONS["dns-capture"].how(MESHED, plan_of(MESHED)).splitlines()
-    made = json.loads(how[3])
+    how = MITIGATIONS["dns-capture"].how(MESHED, plan_of(MESHED))
+    (made,) = documents(how)
     assert (made["kind"], made["metadata"]["namespace"]) == ("ProxyConfig", "istio-system")
     assert made["spec"]["environmentVariables"] == {"ISTIO_META_DNS_CAPTURE": "true"}
-    assert "kubectl --namespace shop rollout restart deployment/catalog-1" in how
+    assert "kubectl --namespace shop rollout restart deployment/catalog-1" in how.splitlines()

@@ -274,7 +274,7 @@ def test_cut_nodes_do_not_reach_a_service_on_the_control_plane() -> None:
 def test_a_load_balancer_that_follows_endpoints_is_said() -> None:
     pods = members("ReplicaSet/edge-1", "worker-1", labels={"app": "edge"})
     found = predicted(world_of(*pods, services=(service("edge", external=True),)), 180.0)
-    assert any("load balancers outside" in line for line in impact_lines(found.impact))
+    assert any("outside load balancers" in line for line in impact_lines(found.impact))
     assert set(unit(found, "Service/shop/edge").serving) == {0}
 
 
