@@ -14,6 +14,7 @@ import click
 
 from chaosext.cli.answer import Form, answers, say_data
 from chaosext.cli.options import InputFile, cluster_options, context_or_current
+from chaosext.cli.page_files import check_places, report_option, write_pages
 from chaosext.cli.rehearsal_view import WordsKept
 from chaosext.cli.rehearse import (
     Instant,
@@ -24,14 +25,12 @@ from chaosext.cli.rehearse import (
 from chaosext.model.printable import say, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from chaosext.gate.cutover_plan import Cutover
     from chaosext.gate.ticket import Sheet
     from chaosext.model.findings import Finding
     from chaosext.report.data.predicted_lanes import LaneFacts
-
-SUFFIXES = (".md", ".html", ".json")
 
 WITHOUT_PATCHES = 0.7
 """Share of the time budget for the judgement; the rest is for finding patches."""
@@ -55,13 +54,7 @@ WITHOUT_PATCHES = 0.7
     multiple=True,
     help="Ask a snapshot instead: files, directories, archives, or - for stdin (repeatable: together one snapshot).",
 )
-@click.option(
-    "--report",
-    "reports",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="Write the page for the change ticket: FILE.md, FILE.html or FILE.json (repeatable).",
-)
+@report_option
 @click.option(
     "--keep-snapshot",
     "keep",
@@ -130,8 +123,7 @@ def gate(
             plan_sha256=sha256(plan_bytes).hexdigest(),
             flags=(*controller_manager_args, *apiserver_args),
         )
-    for place in reports:
-        _write(place, sheet)
+    write_pages(reports, _renderers(sheet, lanes))
     _say(sheet, lanes, form, verbose=verbose)
     return sheet.decision.exit_code
 
@@ -146,9 +138,7 @@ def _check_options(
         raise Refused("--context and --snapshot: both given", fix)
     if keep and snapshots:
         raise Refused("--keep-snapshot: the source already is a snapshot", "leave it out")
-    for place in reports:
-        if place.suffix not in SUFFIXES:
-            raise Refused(f"--report {place}: unknown format", f"end the name in {', '.join(SUFFIXES)}")
+    check_places(reports)
 
 
 def _live_context(context: str) -> str:
@@ -278,26 +268,16 @@ def _judged(
     return sheet, tuple(LaneFacts.of(world, plan) for plan in plans)
 
 
-def _write(place: Path, sheet: Sheet) -> None:
-    from chaosext.model.errors import Refused
-    from chaosext.report.render.formats import as_json, write_report
-
-    try:
-        write_report(
-            place, as_json(sheet.to_json()) if place.suffix == ".json" else _page(place.suffix, sheet)
-        )
-    except OSError as error:
-        raise Refused(f"--report {place}: {error.strerror}", "choose a file that you can write") from None
-
-
-def _page(suffix: str, sheet: Sheet) -> str:
-    if suffix == ".md":
-        from chaosext.report.render.gate_text import markdown
-
-        return shown(markdown(sheet))
+def _renderers(sheet: Sheet, lanes: tuple[LaneFacts, ...]) -> Mapping[str, Callable[[], str]]:
+    from chaosext.report.render.formats import as_json
+    from chaosext.report.render.gate_text import markdown
     from chaosext.report.render.html.gate_page import render_gate_page
 
-    return shown(render_gate_page(sheet))
+    return {
+        ".html": lambda: shown(render_gate_page(sheet, lanes)),
+        ".md": lambda: shown(markdown(sheet)),
+        ".json": lambda: as_json(sheet.to_json()),
+    }
 
 
 def _say(sheet: Sheet, lanes: tuple[LaneFacts, ...], form: Form, *, verbose: bool) -> None:

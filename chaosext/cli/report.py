@@ -130,6 +130,7 @@ def _written(texts: Mapping[str, str], places: Mapping[str, str]) -> dict[str, s
             say_document(texts[name])
             continue
         try:
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
             write_report(Path(place), texts[name])
         except OSError as error:
             raise Refused(f"{place}: {error.strerror}", "choose another place with -o") from None

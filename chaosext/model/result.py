@@ -206,6 +206,8 @@ class Ruling:
 class RunResult:
     """The complete result of a run. `duration_s` is wall clock time.
 
+    `cut_at`: the runner's wall clock at the first cut (ISO 8601), the zero of all times; "" if there was none.
+
     `outages`: what was out, where and when. `unobserved`: node -> windows that its sentinel's record does not
     cover, which never count as healthy. `clocks`: node -> offset of its clocks from the runner's. `rulings`:
     what the verdict was derived from; empty in results of versions that had none.
@@ -234,6 +236,7 @@ class RunResult:
     audit: Mapping[str, Any] | None = None
     stopped: Stopped | None = None
     known: tuple[KnownObject, ...] = ()
+    cut_at: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -268,6 +271,7 @@ class RunResult:
             "run": self.run,
             "experiment": self.experiment,
             "started_at": self.started_at,
+            "cut_at": self.cut_at,
             "duration_s": round(self.duration_s, 1),
             **self.verdict.to_json(),
             "exit_code": self.exit_code,
@@ -301,6 +305,7 @@ class RunResult:
             run=RunId(value["run"]),
             experiment=str(value["experiment"]),
             started_at=str(value["started_at"]),
+            cut_at=str(value.get("cut_at", "")),
             duration_s=finite(value["duration_s"]),
             verdict=Verdict.from_json(value),
             events=events,

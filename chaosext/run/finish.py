@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -254,8 +254,17 @@ def result_of(
         foreign_rules=foreign,
         stopped=context.stopped,
         known=baseline.objects if baseline else (),
+        cut_at=_cut_at(context.recorder.zero_s) if fault.cuts else "",
         audit=context.trail.last.to_json() if context.trail.last else None,
     )
+
+
+def _cut_at(zero_s: float | None) -> str:
+    """Convert the first cut's monotonic time to the wall clock; "" if it is unknown."""
+    if zero_s is None:
+        return ""
+    ago = timedelta(seconds=time.monotonic() - zero_s)
+    return (datetime.now(UTC) - ago).isoformat(timespec="milliseconds")
 
 
 def _age_s(started_at: str) -> float:

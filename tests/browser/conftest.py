@@ -22,6 +22,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+SCREENSHOTS = os.environ.get("CHAOSEXT_SCREENSHOTS")
 CHROMIUM = os.environ.get("CHAOSEXT_CHROMIUM") or shutil.which("chromium")
 
 
@@ -73,6 +74,52 @@ class Opened:
                    .map((e) => e.tagName + "." + e.className + ": " + e.textContent.trim().slice(0, 60))"""
             )
         )
+
+    def overlaps(self) -> list[str]:
+        """The labels of axes that lie on one another."""
+        return list(
+            self.page.evaluate(
+                """[...document.querySelectorAll(".axis svg")].flatMap((axis) => {
+                     const boxes = [...axis.querySelectorAll("text")]
+                       .map((text) => [text.textContent, text.getBoundingClientRect()])
+                       .filter(([, box]) => box.width);
+                     return boxes.flatMap(([one, a], at) => boxes.slice(at + 1)
+                       .filter(([, b]) => a.left < b.right && b.left < a.right && a.top + 2 < b.bottom && b.top + 2 < a.bottom)
+                       .map(([other]) => `${one} and ${other}`));
+                   })"""
+            )
+        )
+
+    def smallest_text_px(self) -> float:
+        """The size of the smallest text that is shown, axes and marks in bars apart."""
+        return float(
+            self.page.evaluate(
+                """Math.min(...[...document.querySelectorAll("body *:not(svg *)")]
+                   .filter((e) => e.checkVisibility() && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
+                   .map((e) => parseFloat(getComputedStyle(e).fontSize)))"""
+            )
+        )
+
+    def cut_off_on_paper(self) -> list[str]:
+        """What of the printed sheet is outside of it, or outside of its own box."""
+        self.page.set_viewport_size({"width": 718, "height": 1000})  # A4 between margins of 10 mm, at 96 dpi
+        self.page.emulate_media(media="print", color_scheme="light")
+        return list(
+            self.page.evaluate(
+                """[...document.querySelectorAll(".a4 *:not(svg *)")].filter((e) => {
+                     const sheet = document.querySelector(".a4").getBoundingClientRect();
+                     const box = e.getBoundingClientRect();
+                     return box.bottom > sheet.bottom + 1 || box.right > sheet.right + 1;
+                   }).map((e) => e.tagName + "." + e.className + ": " + e.textContent.trim().slice(0, 60))"""
+            )
+        )
+
+    def keep(self, name: str) -> None:
+        """Save pictures of the page, if they are wanted."""
+        if SCREENSHOTS:
+            Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
+            self.page.screenshot(path=Path(SCREENSHOTS) / f"{name}-whole.png", full_page=True)
 
     def findings(self) -> list[str]:
         """What axe finds that is serious or critical."""

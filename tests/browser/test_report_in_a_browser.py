@@ -5,10 +5,8 @@ CHAOSEXT_SCREENSHOTS=<directory> keeps what was seen, to be looked at.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
     from chaosext.report.data.run_data import RunData
 
-SCREENSHOTS = os.environ.get("CHAOSEXT_SCREENSHOTS")
 STORIES = (
     "passed",
     "deviated-rollback-verified",
@@ -88,10 +85,11 @@ def test_nothing_overflows_or_fails_or_shuts_anybody_out(
     opened: Open, story: str, width: int, scheme: str
 ) -> None:
     with opened(html(story), width=width, scheme=scheme) as found:
-        keep(found, f"{story}-{width}-{scheme}")
+        found.keep(f"{story}-{width}-{scheme}")
         for state in ("folded", "open"):
             assert found.overflow_px() <= 0, state
             assert found.sticking_out() == [], state
+            assert found.overlaps() == [], state
             assert found.findings() == [], state
             found.page.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
         assert found.errors == []
@@ -114,13 +112,6 @@ def test_what_is_looked_for_would_be_seen(opened: Open) -> None:
         assert found.page.title() != "run"
 
 
-def keep(found: Opened, name: str) -> None:
-    if SCREENSHOTS:
-        Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
-        found.page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
-        found.page.screenshot(path=Path(SCREENSHOTS) / f"{name}-whole.png", full_page=True)
-
-
 @pytest.mark.parametrize("story", ["deviated-rollback-verified", "watched"])
 def test_on_paper_nothing_is_cut_off_and_the_evidence_is_there(opened: Open, story: str) -> None:
     with opened(html(story), width=WIDE, scheme="dark") as found:
@@ -130,10 +121,18 @@ def test_on_paper_nothing_is_cut_off_and_the_evidence_is_there(opened: Open, sto
         assert found.sticking_out() == []
         assert found.page.locator(".steps .events .detail").first.bounding_box()["height"] > 0
         assert not found.page.locator(".skip").is_visible()
-        pdf = found.page.pdf(format="A4")
-        assert pdf.startswith(b"%PDF-")
-        if SCREENSHOTS:
-            (Path(SCREENSHOTS) / f"{story}.pdf").write_bytes(pdf)
+        assert found.page.pdf(format="A4").startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize("story", [*STORIES[:-1], "refused"])
+def test_the_first_printed_sheet_is_a_summary_on_which_nothing_is_cut_off(opened: Open, story: str) -> None:
+    with opened(html(story), width=WIDE, scheme="dark") as found:
+        assert found.cut_off_on_paper() == []
+        sheet = found.page.locator(".a4")
+        assert sheet.is_visible()
+        assert all(each in sheet.inner_text() for each in ASKED)
+        after = found.page.locator("header.top").bounding_box()["y"]
+        assert after >= sheet.bounding_box()["height"]
 
 
 def test_the_keyboard_reaches_and_opens_each_fold(opened: Open) -> None:
@@ -169,10 +168,18 @@ def test_a_bar_that_has_the_focus_is_read_out(opened: Open) -> None:
         assert "not observed, 40.0 s to 52.0 s" in found.page.locator(".readout").inner_text()
 
 
-def test_the_first_screen_of_a_laptop_answers_all_six_questions(opened: Open) -> None:
+def test_the_first_screen_of_a_laptop_shows_the_verdict_and_the_first_lanes(opened: Open) -> None:
     with opened(html("deviated-rollback-verified"), width=WIDE, scheme="light") as found:
-        tops = [found.page.get_by_text(each, exact=True).bounding_box()["y"] for each in ASKED]
-        assert max(tops) < 800
+        assert found.page.locator("h1").bounding_box()["y"] < 200
+        assert found.page.locator(".lane").nth(1).bounding_box()["y"] < 800
+
+
+def test_each_answer_is_two_lines_and_the_whole_of_it_is_one_click_away(opened: Open) -> None:
+    with opened(html("deviated-rollback-verified"), width=WIDE, scheme="light") as found:
+        tops = [found.page.get_by_text(each, exact=True).nth(-1).bounding_box() for each in ASKED]
+        assert all(tops)
+        answers = found.page.locator(".answers dd").all()
+        assert all(each.bounding_box()["height"] < 90 for each in answers)
 
 
 ASKED = ("What broke?", "Why?", "For how long?", "Who was affected?", "Is it over?", "Next steps")

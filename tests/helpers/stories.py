@@ -255,6 +255,7 @@ def result(verdict: Verdict, *events: Event, duration_s: float = 236.0) -> RunRe
         run="20261123t230300ab12",
         experiment="Control plane severed from its nodes",
         started_at="2026-11-23T23:03:00+00:00",
+        cut_at="2026-11-23T23:03:28.500+00:00" if any(each.kind is Kind.CUT for each in ordered) else "",
         duration_s=duration_s,
         verdict=verdict,
         events=ordered,

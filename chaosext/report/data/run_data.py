@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +29,9 @@ RESULT, JOURNAL, TIMELINE, REHEARSAL = "result.json", "journal.json", "timeline.
 REHEARSAL_SCHEMA = "chaosext.rehearsal/v1"
 SENTINEL_SETTING = "chaosext_sentinel"
 
+DASHBOARD = "CHAOSEXT_GRAFANA_URL"
+"""Environment variable with the URL of a dashboard; reports link to the time of the run there."""
+
 LINES_BYTES = 64 << 20
 LONGEST_LINE = 64 << 10
 MOST_LINES = 50_000
@@ -50,6 +54,7 @@ class RunData:
     - `forecast`: the rehearsal's verdict about what a run observes, "" if there was none.
     - `unobserved`: what the rehearsal predicts besides and no check sees, "" for nothing.
     - `activities`: the run's activities.
+    - `dashboard`: the URL of the dashboards of that cluster, "" for none.
     - `missing`: files that are missing or unreadable, as user-visible lines.
     """
 
@@ -61,6 +66,7 @@ class RunData:
     forecast: str = ""
     unobserved: str = ""
     activities: tuple[Activity, ...] = ()
+    dashboard: str = ""
     missing: tuple[str, ...] = ()
 
 
@@ -97,6 +103,7 @@ def _read(folder: Folder) -> RunData:
         forecast=forecast,
         unobserved=unobserved,
         activities=activities(journal),
+        dashboard=os.environ.get(DASHBOARD, ""),
         missing=(*directory.missing, *(unseen if expected else ())),
     )
 

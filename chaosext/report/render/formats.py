@@ -88,9 +88,8 @@ COMPARISONS: Mapping[str, Callable[[Comparison], str]] = {
 def write_report(path: Path, text: str) -> None:
     """Write `text`, already `shown`, completely or not at all. Raises OSError.
 
-    Creates the directory if it is missing; follows no link in a directory that belongs to another user.
+    Follows no link in a directory that belongs to another user.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text, fsync=False)
 
 

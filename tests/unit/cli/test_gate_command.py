@@ -18,6 +18,7 @@ import pytest
 import yaml
 from checkout import ROOT
 from jsonschema import Draft202012Validator
+from pages import read, without_the_inlined
 
 from chaosext.cli.main import invoke
 from chaosext.gate.remedies import Search, Searched
@@ -171,11 +172,28 @@ def test_the_same_snapshot_plan_and_date_give_the_same_bytes(asked: Any, tmp_pat
 def test_the_page_for_the_change_ticket(asked: Any, snapshot: str, form: str) -> None:
     """`GOLDEN=write pytest …` writes the files anew."""
     path = GOLDEN / f"{Path(snapshot).stem}.{form}"
-    text = without_host(asked[snapshot][1][f".{form}"])
+    text = without_the_inlined(without_host(asked[snapshot][1][f".{form}"]))
     if os.environ.get("GOLDEN") == "write":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("snapshot", [STORY, MITIGATED])
+def test_the_page_is_well_formed_and_refers_to_nothing_outside(asked: Any, snapshot: str) -> None:
+    reader = read(asked[snapshot][1][".html"])
+    assert len(reader.ids) == len(set(reader.ids))
+    assert set(reader.references) <= set(reader.ids)
+    assert (reader.levels[0], reader.levels.count(1)) == (1, 1)
+    assert all(after - before <= 1 for before, after in zip(reader.levels, reader.levels[1:], strict=False))
+    assert set(reader.links) == {"data:,"}
+
+
+def test_where_the_page_is_stands_on_stderr(gate: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    _, said, error = gate("--cutover", PLAN, "--snapshot", STORY, "--at", AT, "--report", str(page), "--json")
+    assert f"report: {page}\n" in error
+    assert json.loads(said)["decision"] == "no-go"
 
 
 @pytest.mark.parametrize("form", [".md", ".html"])
@@ -288,6 +306,10 @@ def test_the_network_is_not_touched(gate: Any, monkeypatch: pytest.MonkeyPatch, 
         (("--cutover", PLAN, "--snapshot", "/nowhere.json"), "/nowhere.json"),
         (("--cutover", PLAN, "--snapshot", PLAN), PLAN),
         (("--cutover", PLAN, "--snapshot", STORY, "--report", "page.pdf"), "--report page.pdf"),
+        (
+            ("--cutover", PLAN, "--snapshot", STORY, "--report", "no/such/page.html"),
+            "there is no directory no/such",
+        ),
         (("--cutover", PLAN, "--snapshot", STORY, "--keep-snapshot", "x"), "--keep-snapshot"),
         (("--cutover", PLAN, "--snapshot", STORY, "--at", "2040-01-01T00:00:00Z"), "when.start"),
         (("--cutover", PLAN, "--snapshot", STORY, "--at", "soon"), "--at"),

@@ -71,7 +71,7 @@ def render_comparison(comparison: Comparison) -> str:
         "lanes": tuple(_lanes(changed[:MOST_DRAWN], axis, ends_s)),
         "more": max(0, len(changed) - MOST_DRAWN),
         "same": len(comparison.outages) - len(changed),
-        "ticks": tuple((axis.percent(t_s), label) for t_s, label in axis.ticks()),
+        "ticks": axis.ticks(),
         "differing": [each for each in comparison.facts if each.differs],
         "timing": [each for each in comparison.timing if (each.first, each.second) != (None, None)],
         "cuts": [_cut(each) for each in (comparison.first, comparison.second)],

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
+from chaosext.report.render.html.time_axis import CHARACTER_PERCENT
 from chaosext.report.units import LONG_S, duration, moment
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ FLAGGED = {
 }
 NEAR_PERCENT = 2.0
 """Flags of one kind that are closer than this are merged."""
-CHARACTER_PERCENT = 1.9
-"""Width of a character on a phone, in per cent of 360 px."""
 LEVELS = 3
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from chaosext.model.result import NodeClock, Timing
     from chaosext.model.verdict import Verdict
+    from chaosext.report.sentences.answers import QuestionAnswer
     from chaosext.report.sentences.root_cause import Step
 
 MEANS = {
@@ -97,6 +100,50 @@ FLAVOURS = {
     Kind.STOP_CONDITION: "heal",
     Kind.ABORT: "heal",
 }
+
+
+WIDE = ("Is it over?", "Next steps")
+"""Questions whose answers have the whole width of the page."""
+
+TWO_LINES = 125
+"""Characters of two lines of half the page's width."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortAnswer:
+    """An answer in two lines; `more`: all of it, if that is longer."""
+
+    question: str
+    short: str
+    more: tuple[str, ...] = ()
+
+    @property
+    def is_wide(self) -> bool:
+        return self.question in WIDE
+
+
+def in_short(answer: QuestionAnswer) -> ShortAnswer:
+    """Return the first sentences of an answer, as many as two lines hold."""
+    most = TWO_LINES * (2 if answer.question in WIDE else 1)
+    first, *others = answer.lines
+    short = first
+    for line in others:
+        if len(short) + 1 + len(line) > most:
+            break
+        short = f"{short} {line}"
+    if len(short) > most:
+        short = _sentences(short, most)
+    whole = short == " ".join(answer.lines)
+    return ShortAnswer(question=answer.question, short=short, more=() if whole else answer.lines)
+
+
+def _sentences(text: str, most: int) -> str:
+    """Return the first sentences of a text; of a single long one, its first words."""
+    ends = [found.start() + 1 for found in re.finditer(r"[.:;] ", text[:most])]
+    if ends:
+        return text[: ends[-1]]
+    words, *_ = text[:most].rpartition(" ")
+    return f"{words}…"
 
 
 def tone(verdict: Verdict) -> str:

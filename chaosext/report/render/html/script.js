@@ -12,6 +12,25 @@
     for (const plot of document.querySelectorAll(".plot"))
       for (const kind of ["pointerover", "focusin"]) plot.addEventListener(kind, read);
   }
+  for (const text of document.querySelectorAll("pre[data-copy]")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy";
+    button.textContent = "Copy";
+    const copied = () => {
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    };
+    const select = () => {
+      getSelection().selectAllChildren(text);
+      if (document.execCommand("copy")) copied();
+    };
+    button.addEventListener("click", () => {
+      if (navigator.clipboard) navigator.clipboard.writeText(text.textContent).then(copied, select);
+      else select();
+    });
+    text.before(button);
+  }
   const field = document.getElementById("filter");
   if (field) {
     const whole = field.closest("details"), lines = [...whole.querySelectorAll(".events li")];

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 from chaosext.model.result import length_s
 from chaosext.model.signal import MEANING, Mark
 from chaosext.report.data.lane_state import State
+from chaosext.report.data.wall_clock import WallClock
 from chaosext.report.render.html.groups import TrackGroup, folded
 from chaosext.report.render.html.lanes_of_run import ENDPOINTS, swims
 from chaosext.report.render.html.markers import Flag, flags
 from chaosext.report.render.html.svg import GLYPHS, SIGNS, LineStyle, line
-from chaosext.report.render.html.time_axis import Axis, axis_of
+from chaosext.report.render.html.time_axis import Axis, Tick, axis_of
+from chaosext.report.render.html.tracks import Swim, Track
 from chaosext.report.units import duration, window
 from chaosext.timeline.outages import cut_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from markupsafe import Markup
 
@@ -36,8 +38,8 @@ Each group gets its share, so that the file stays small however often states cha
 """
 FEW = 12
 """Maximum number of lines to draw if nothing happened to any of them."""
-FLAG_PX, TICK_PX = 15, 22
-"""Height of one level of flags, and of the axis' labels below them."""
+FLAG_PX, TICK_PX, CLOCK_PX = 15, 22, 14
+"""Height of one level of flags, of the axis' labels below them, and of the wall clock below these."""
 MOST_TOLD = 8
 """Maximum number of windows of one line to list in words."""
 
@@ -59,20 +61,24 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRows:
-    """A lane as drawn. `folded`: the text of a folded lane; "" for an open one."""
+    """A lane as drawn. `folded`: the text of a folded lane, "" for an open one; `more`: what is left off."""
 
     key: str
     title: str
     caption: str
     folded: str
     rows: tuple[Row, ...]
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """Everything with a position on the axis, in per cent of its width. `signs`: name, path and meaning of symbols."""
+    """Everything with a position on the axis, in per cent of its width. `signs`: name, path and meaning of symbols.
 
-    ticks: tuple[tuple[float, str], ...]
+    `ranged`: edges have an earliest and a latest time; `shared`: some states occur in some simulations only.
+    """
+
+    ticks: tuple[Tick, ...]
     cuts: tuple[tuple[float, float], ...]
     cuts_said: str
     flags: tuple[Flag, ...]
@@ -81,8 +87,15 @@ class Drawing:
     letters: tuple[tuple[str, str], ...]
     states: frozenset[State]
     signs: tuple[tuple[str, str, str], ...]
-    grouped: bool
-    guessed: bool
+    grouped: bool = False
+    guessed: bool = False
+    ranged: bool = False
+    shared: bool = False
+
+    @property
+    def axis_height(self) -> int:
+        """Height of the flags, the labels of the axis, and the wall clock, in pixels."""
+        return self.flag_height + (CLOCK_PX if any(tick.clock for tick in self.ticks) else 0)
 
 
 def draw(run: RunData) -> Drawing | None:
@@ -100,11 +113,11 @@ def draw(run: RunData) -> Drawing | None:
     lanes = tuple(_lane(swim, axis, fold=not quiet) for swim in found)
     flagged = flags(run.result.events, axis)
     return Drawing(
-        ticks=tuple((axis.percent(t_s), label) for t_s, label in axis.ticks()),
+        ticks=axis.ticks(WallClock.of(run.result.cut_at)),
         cuts=tuple(_percents(cut, axis) for cut in cuts),
         cuts_said=", ".join(map(window, cuts)) or "nothing was cut",
         flags=flagged,
-        flag_height=FLAG_PX * (1 + max((flag.level for flag in flagged), default=0)) + TICK_PX,
+        flag_height=flag_height(flagged),
         lanes=lanes,
         grouped=any(row.members for lane in lanes for row in lane.rows),
         letters=tuple((mark.value, MEANING[mark]) for mark in Mark if mark.value in letters),
@@ -112,6 +125,11 @@ def draw(run: RunData) -> Drawing | None:
         signs=tuple((sign, GLYPHS[sign], text) for sign, text in SIGNS.items() if sign in glyphs),
         guessed=any(track.guesses for track in tracks),
     )
+
+
+def flag_height(flagged: Iterable[Flag]) -> int:
+    """The height of flags and of the axis' labels below them, in pixels."""
+    return FLAG_PX * (1 + max((flag.level for flag in flagged), default=0)) + TICK_PX
 
 
 def _moments(run: RunData) -> Iterator[float]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from importlib.resources import files
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from stories import CP, ONE, STORIES, TWO, event
 
 from chaosext.model.result import Lane
@@ -16,13 +19,14 @@ from chaosext.report.data.lane_state import State
 from chaosext.report.data.prediction_review import foresight
 from chaosext.report.data.run_data import RunData
 from chaosext.report.data.sentinel_spans import Stretch
+from chaosext.report.data.wall_clock import WallClock
 from chaosext.report.render.html.event_log import chapters
 from chaosext.report.render.html.groups import UNFOLDED, folded, ranged
 from chaosext.report.render.html.lanes_of_run import DOTS, swims
 from chaosext.report.render.html.markers import flags
 from chaosext.report.render.html.svg import GLYPHS, SHAPES, SIGNS, LineStyle, line, said
 from chaosext.report.render.html.svg_parts import draw
-from chaosext.report.render.html.time_axis import MOST_TICKS, Axis, axis_of
+from chaosext.report.render.html.time_axis import CHARACTER_PERCENT, MOST_TICKS, Axis, axis_of
 from chaosext.report.render.html.tracks import Bar, Dot, Track
 from chaosext.report.units import natural
 
@@ -303,7 +307,20 @@ def test_the_axis_has_a_handful_of_round_labels_at_any_length(end_s: float) -> N
     axis = axis_of([0.0, end_s])
     ticks = axis.ticks()
     assert 2 <= len(ticks) <= MOST_TICKS + 1
-    assert len({label for _, label in ticks}) == len(ticks)
+    labels = [tick.label for tick in ticks if tick.label]
+    assert len(labels) == len(set(labels)) >= len(ticks) - 1
+
+
+@given(end_s=st.floats(1, 1e7), clock=st.sampled_from(("", "2026-11-23T23:03:28+00:00")))
+def test_no_label_of_the_axis_overlaps_another_or_the_edge_of_a_phone(end_s: float, clock: str) -> None:
+    ticks = axis_of([0.0, end_s]).ticks(WallClock.of(clock))
+    for labels in (
+        [(tick.percent, tick.label) for tick in ticks],
+        [(tick.percent, tick.clock) for tick in ticks],
+    ):
+        shown = [(percent, percent + len(text) * CHARACTER_PERCENT) for percent, text in labels if text]
+        assert all(end <= start for (_, end), (start, _) in pairwise(shown))
+        assert all(end <= 100 for _, end in shown)
 
 
 def test_a_long_gate_does_not_squeeze_what_came_after_the_cut() -> None:
