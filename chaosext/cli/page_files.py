@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.model.printable import say
+from chaosext.model.printable import say, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from chaosext.rehearsal.simulate.planned_cut import Plan
+    from chaosext.rehearsal.simulate.prediction import Prediction
+    from chaosext.rehearsal.snapshot.world import World
 
 SUFFIXES = (".html", ".md", ".json")
 
@@ -23,10 +27,16 @@ report_option = click.option(
 )
 
 
-def check_places(places: Iterable[Path]) -> None:
-    """Raise `Refused` for a page that could not be written, before anything takes its time."""
+def check_places(places: Sequence[Path], *, without: Mapping[str, object] | None = None) -> None:
+    """Raise `Refused` for a page that could not be written, before anything takes its time.
+
+    `without`: options that ask for something else than one answer -> their values.
+    """
     from chaosext.model.errors import Refused
 
+    other = next((name for name, value in (without or {}).items() if value), "")
+    if places and other:
+        raise Refused(f"--report is about one cut, and {other} is set", f"remove --report or {other}")
     for place in places:
         if place.suffix not in SUFFIXES:
             raise Refused(f"--report {place}: unknown format", f"end the name in {', '.join(SUFFIXES)}")
@@ -51,3 +61,31 @@ def write_pages(places: Iterable[Path], renderers: Mapping[str, Callable[[], str
         except OSError as error:
             raise Refused(f"--report {place}: {error.strerror}", "choose a file that you can write") from None
         say(f"report: {place}", err=True)
+
+
+def write_rehearsal(
+    places: Sequence[Path],
+    found: Prediction,
+    world: World,
+    plan: Plan,
+    *,
+    files: Sequence[Path],
+    mitigations: Sequence[str],
+) -> None:
+    """Write the pages of a rehearsal. `files`: those of the snapshot."""
+    if not places:
+        return
+    from chaosext.report.data.rehearsal_record import recorded
+    from chaosext.report.render.formats import as_json
+    from chaosext.report.render.html.rehearsal_page import render_rehearsal
+    from chaosext.report.render.rehearsal_markdown import rehearsal_markdown
+
+    record = recorded(found, world, plan, files=files, mitigations=mitigations)
+    write_pages(
+        places,
+        {
+            ".html": lambda: shown(render_rehearsal(record)),
+            ".md": lambda: shown(rehearsal_markdown(record)),
+            ".json": lambda: as_json(found.to_json()),
+        },
+    )

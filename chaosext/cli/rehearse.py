@@ -13,6 +13,7 @@ import click
 
 from chaosext.cli.answer import Form, answers, say_answer, say_data
 from chaosext.cli.options import InputFile, Names
+from chaosext.cli.page_files import check_places, report_option, write_rehearsal
 from chaosext.cli.rehearsal_view import Details, WordsKept, show
 from chaosext.model.printable import say, say_document
 from chaosext.rehearsal.predict.scenarios import ScenarioRunner
@@ -226,6 +227,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     type=Names(MITIGATIONS),
     help="Only print the commands that put this mitigation in place.",
 )
+@report_option
 @answers("chaosext.rehearsal/v1")
 @click.option(
     "--fail-on",
@@ -258,6 +260,7 @@ def rehearse(
     assumptions: bool,
     verbose: bool,
     patch: str | None,
+    reports: tuple[Path, ...],
     form: Form,
     fail_on: tuple[str, ...],
 ) -> int:
@@ -282,6 +285,7 @@ def rehearse(
       kubectl cluster-info dump --all-namespaces | chaosext rehearse --snapshot -
       chaosext rehearse --snapshot must-gather.tar.gz
       chaosext rehearse --snapshot cluster.json --with dns-affinity         would this change prevent it?
+      chaosext rehearse --snapshot cluster.json --report cut.html           a page with its picture
       chaosext rehearse --snapshot cluster.json --json --fail-on deviated   for a pipeline
       chaosext rehearse --snapshot cluster.json --flap on=15s,off=10s,times=7
       chaosext rehearse --snapshot cluster.json --scenarios scenarios.yaml
@@ -312,6 +316,7 @@ def rehearse(
     from chaosext.rehearsal.snapshot.snapshot_files import Reading
 
     reading = Reading()
+    check_places(reports, without={"--patch": patch, "--scenarios": scenarios, "--change": changes})
     if flapping and cut_for is not None:
         raise Refused("--flap and --cut-for are both set", "remove one of them")
     if not (files or snapshots):
@@ -356,6 +361,7 @@ def rehearse(
         say_document(commands(world, plan, patch))
         return 0
     found = _predicted(world, plan, samples, seed, budget, advice=advice)
+    write_rehearsal(reports, found, world, plan, files=inputs, mitigations=mitigations)
     if form.is_data:
         say_data(found.to_json(), form)
     else:

@@ -84,7 +84,8 @@ class Opened:
                        .map((text) => [text.textContent, text.getBoundingClientRect()])
                        .filter(([, box]) => box.width);
                      return boxes.flatMap(([one, a], at) => boxes.slice(at + 1)
-                       .filter(([, b]) => a.left < b.right && b.left < a.right && a.top + 2 < b.bottom && b.top + 2 < a.bottom)
+                       .filter(([, b]) => a.left < b.right && b.left < a.right)
+                       .filter(([, b]) => a.top + 2 < b.bottom && b.top + 2 < a.bottom)
                        .map(([other]) => `${one} and ${other}`));
                    })"""
             )
@@ -95,7 +96,8 @@ class Opened:
         return float(
             self.page.evaluate(
                 """Math.min(...[...document.querySelectorAll("body *:not(svg *)")]
-                   .filter((e) => e.checkVisibility() && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
+                   .filter((e) => e.checkVisibility())
+                   .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
                    .map((e) => parseFloat(getComputedStyle(e).fontSize)))"""
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
+from typing import TYPE_CHECKING
 
 from checkout import ROOT
 
@@ -16,6 +17,9 @@ from chaosext.gate.ticket import Asked, Sheet
 from chaosext.model.findings import Finding, Status
 from chaosext.rehearsal.snapshot.reader import read_snapshot
 from chaosext.report.data.predicted_lanes import LaneFacts
+
+if TYPE_CHECKING:
+    from chaosext.rehearsal.simulate.prediction import Prediction
 
 AT = datetime(2026, 11, 23, 21, tzinfo=UTC)
 LONG = "a-name-as-long-as-they-come." * 9
@@ -47,19 +51,23 @@ def asked_of(snapshot: str) -> tuple[Sheet, tuple[LaneFacts, ...]]:
     )
 
 
+def loud(found: Prediction) -> Prediction:
+    """The same prediction with long names, details and assumptions."""
+    return replace(
+        found,
+        assumptions=tuple(f"{LONG} {number}" for number in range(40)),
+        timeline=tuple(
+            replace(event, object=f"{event.object}-{LONG}", detail=f"{event.detail} {WIDE}")
+            for event in found.timeline
+        ),
+    )
+
+
 @cache
 def crowded() -> tuple[Sheet, tuple[LaneFacts, ...]]:
     """Two durations, sixty checks against a go, and names without end."""
     sheet, lanes = asked_of("story")
     found = sheet.judgement
-    prediction = found.rehearsed[0].prediction
-    loud = replace(
-        prediction,
-        assumptions=tuple(f"{LONG} {number}" for number in range(40)),
-        timeline=tuple(
-            replace(event, object=f"{event.object}-{LONG}", detail=WIDE) for event in prediction.timeline
-        ),
-    )
     against = tuple(
         Weighed(
             finding=Finding(check=f"{LONG}_{number}", status=Status.UNHEALTHY, summary=f"{WIDE} {LONG}"),
@@ -79,6 +87,6 @@ def crowded() -> tuple[Sheet, tuple[LaneFacts, ...]]:
             found,
             nodes=frozenset(f"{LONG}-{number}" for number in range(300)),
             weighed=(*against, *found.weighed),
-            rehearsed=tuple(replace(each, prediction=loud) for each in found.rehearsed * 2),
+            rehearsed=tuple(replace(each, prediction=loud(each.prediction)) for each in found.rehearsed * 2),
         ),
     ), lanes * 2

@@ -10,7 +10,7 @@ from chaosext.report.render.html.time_axis import CHARACTER_PERCENT
 from chaosext.report.units import LONG_S, duration, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from chaosext.model.timeline import Event
     from chaosext.report.render.html.time_axis import Axis
@@ -49,12 +49,12 @@ class Flag:
         return self.percent + len(self.label) * CHARACTER_PERCENT > 100
 
 
-def flags(events: Iterable[Event], axis: Axis) -> tuple[Flag, ...]:
-    """Return the run's own actions; flags that would overlap are on different levels."""
+def flags(events: Iterable[Event], axis: Axis, say: Callable[[float], str] | None = None) -> tuple[Flag, ...]:
+    """Return the run's own actions; flags that would overlap are on different levels. `say` formats times."""
     apart: dict[Kind, Flag] = {}
     found: list[Flag] = []
     for event in sorted(events, key=lambda event: event.t_s):
-        flag = _flag(event, axis)
+        flag = _flag(event, axis, say or _short)
         last = apart.get(event.kind)
         if flag and not (last and flag.percent - last.percent < NEAR_PERCENT):
             apart[event.kind] = flag
@@ -62,11 +62,11 @@ def flags(events: Iterable[Event], axis: Axis) -> tuple[Flag, ...]:
     return _levelled(found)
 
 
-def _flag(event: Event, axis: Axis) -> Flag | None:
+def _flag(event: Event, axis: Axis, say: Callable[[float], str]) -> Flag | None:
     name = FLAGGED.get(event.kind)
     if not name or event.t_s < axis.start_s:
         return None
-    label = name if event.t_s == 0 else f"{name} {_short(event.t_s)}"
+    label = name if event.t_s == 0 else f"{name} {say(event.t_s)}"
     return Flag(
         axis.percent(event.t_s), event.kind, label, f"{moment(event.t_s)}: {event.object}: {event.detail}"
     )

@@ -163,6 +163,7 @@ def _environment() -> Environment:
         "flavour": phrases.flavour,
         "listed": listed,
         "prose": phrases.prose,
+        "share": phrases.share,
         "words": words,
     }
     return environment

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from chaosext.model.result import VerdictRule
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
+from chaosext.rehearsal.simulate.prediction import CERTAIN, said_share
 from chaosext.report.data.lane_state import State
 from chaosext.report.units import duration, moment
 
@@ -174,6 +175,11 @@ def skewed(clocks: Mapping[str, NodeClock]) -> str:
 def at(t_s: float) -> str:
     """A moment, in seconds from the cut."""
     return moment(t_s)
+
+
+def share(of_simulations: float) -> str:
+    """A share of the simulations; 100% for all but for rounding."""
+    return said_share(1.0 if of_simulations >= CERTAIN else of_simulations)
 
 
 def day(when: str) -> str:

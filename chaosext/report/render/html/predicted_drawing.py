@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from chaosext.model.duration_text import short_duration
 from chaosext.model.timeline import Event, Kind
 from chaosext.rehearsal.simulate.prediction import CERTAIN, RARE, said_share
 from chaosext.report.data.lane_state import CUT, PLACEMENT, PODS, State
@@ -22,7 +23,6 @@ from chaosext.report.render.html.markers import flags
 from chaosext.report.render.html.svg import HEIGHT_PX, SHAPES, THINNEST_PERCENT
 from chaosext.report.render.html.svg_parts import Drawing, LaneRows, Row, flag_height
 from chaosext.report.render.html.time_axis import Axis, axis_of
-from chaosext.report.units import duration, moment, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,6 +40,9 @@ SHOWN_PERCENT = 0.6
 """A range that is narrower is not drawn, in per cent of the width."""
 LABELLED_PERCENT = 7.0
 """Minimum width of a bar with its share written on it, in per cent."""
+
+WHOLE_S = 10.0
+"""No moment from here on is predicted more exactly than to a second."""
 
 FLAGGED = (Kind.CUT, Kind.HEAL, Kind.ROLLBACK)
 
@@ -88,11 +91,13 @@ def draw_prediction(found: Prediction, facts: LaneFacts) -> Drawing | None:
     axis = axis_of((0.0, facts.horizon_s))
     grouped = [(lane, _grouped(lane.rows, axis.length_s * ALIKE_SHARE)) for lane in lanes if lane.key != CUT]
     spans = [span for _, groups in grouped for group in groups for span in group[0].spans]
-    flagged = flags(_actions(found), axis)
+    flagged = flags(_actions(found), axis, say=short_duration)
     return Drawing(
         ticks=axis.ticks(),
         cuts=tuple((axis.percent(a), axis.percent(b) - axis.percent(a)) for a, b in facts.periods),
-        cuts_said=", ".join(map(window, facts.periods)),
+        cuts_said=", ".join(
+            f"{short_duration(begin)} to {short_duration(end)}" for begin, end in facts.periods
+        ),
         flags=flagged,
         flag_height=flag_height(flagged),
         lanes=tuple(_lane(lane, groups, axis) for lane, groups in grouped),
@@ -121,7 +126,7 @@ def _lane(lane: PredictedLane, groups: Sequence[Sequence[LaneRow]], axis: Axis) 
         key=lane.key,
         title=lane.title,
         caption=lane.caption,
-        folded="" if shown else "nothing is predicted",
+        folded="" if shown else "as before the cut",
         rows=tuple(_row(group, lane.key, axis) for group in shown),
         more=f"and {left} more, in the JSON" if left else "",
     )
@@ -215,7 +220,7 @@ def _row(group: Sequence[LaneRow], lane: str, axis: Axis) -> Row:
 
 
 def _told(span: Span) -> str:
-    """A span in words: `out from 485 s (480 to 492 s) to the end, in 59% of simulations`."""
+    """A span in words: `out from 8m5s (8m to 8m12s) to the end, in 59% of simulations`."""
     until = f"until {_moment(span.end)}" if span.end else "to the end"
     share = f", in {said_share(span.share)} of simulations" if span.share < CERTAIN else ""
     what = span.label or WORDS.get(span.state, span.state.value)
@@ -223,9 +228,13 @@ def _told(span: Span) -> str:
 
 
 def _moment(when: Moment) -> str:
-    if round(when.latest_s) - round(when.earliest_s) < 1:
-        return moment(when.t_s)
-    return f"{moment(when.t_s)} ({moment(when.earliest_s)} to {moment(when.latest_s)})"
+    typical, earliest, latest = map(_at, (when.t_s, when.earliest_s, when.latest_s))
+    return typical if typical == earliest == latest else f"{typical} ({earliest} to {latest})"
+
+
+def _at(t_s: float) -> str:
+    """A moment, from 10 s on in whole seconds."""
+    return short_duration(t_s if t_s < WHOLE_S else round(t_s))
 
 
 def _sum(spans: Sequence[Span], lane: str, axis: Axis) -> str:
@@ -236,12 +245,12 @@ def _sum(spans: Sequence[Span], lane: str, axis: Axis) -> str:
         worst = min(spans, key=lambda span: (BADNESS[span.state], -span.begin.t_s))
         return f"{worst.count} {worst.label}"
     segments = _segments(spans, axis)
-    if all(each.state is State.UNSEEN for each in segments):
+    if any(each.state is State.UNSEEN for each in segments):
         return "unknown"
     last = [each for each in segments if each.end_s >= axis.end_s]
     if last:
         return f"to the end{_in_share(sum(each.share for each in last))}"
-    lasts = duration(sum(each.end_s - each.start_s for each in segments))
+    lasts = _at(sum(each.end_s - each.start_s for each in segments))
     return f"{lasts}{_in_share(max(each.share for each in segments))}"
 
 
@@ -292,9 +301,13 @@ def _bar(segment: Segment, name: str, axis: Axis) -> str:
     rect = f'<rect class="{css}"{pale} x="{left:.2f}%" width="{width:.2f}%" y="{top}" height="{height}"/>'
     share = "" if certain else f", in {said_share(segment.share)} of simulations"
     what = segment.label or WORDS.get(segment.state, segment.state.value)
-    text = escape(f"{name}: {what}, {window((segment.start_s, segment.end_s))}{share}")
+    text = escape(f"{name}: {what}, {_at(segment.start_s)} to {_at(segment.end_s)}{share}")
     shown = "" if certain or width < LABELLED_PERCENT else said_share(segment.share)
-    mark = f'<text class="share" x="{left:.2f}%" dx="5" y="15">{shown}</text>' if shown else ""
+    mark = (
+        f'<text class="share" x="{(left + right) / 2:.2f}%" y="15" text-anchor="middle">{shown}</text>'
+        if shown
+        else ""
+    )
     return f'<g tabindex="0" role="img" aria-label="{text}"><title>{text}</title>{rect}{mark}</g>'
 
 
