@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from chaosext.gate.decision import Decision
@@ -38,8 +39,7 @@ class RehearsedCut:
 
 def render_gate_page(sheet: Sheet, lanes: Sequence[LaneFacts] = ()) -> str:
     """Return the page as HTML, always the same for the same sheet. `lanes`: of each duration that was rehearsed."""
-    facts = list(lanes) or [None] * len(sheet.judgement.rehearsed)
-    rehearsed = [_rehearsed(*each) for each in zip(sheet.judgement.rehearsed, facts, strict=True)]
+    rehearsed = [_rehearsed(*each) for each in zip_longest(sheet.judgement.rehearsed, lanes)]
     told = {
         "sheet": sheet,
         "tone": TONES[sheet.decision],

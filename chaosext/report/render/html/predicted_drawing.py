@@ -152,13 +152,18 @@ def _main(spans: Sequence[Span], within_s: float) -> tuple[Span, ...]:
     return tuple(
         span
         for span in spans
-        if not any(
-            BADNESS[worse.state] < BADNESS[span.state]
-            and worse.share >= span.share - RARE
-            and abs(worse.begin.t_s - span.begin.t_s) <= within_s
-            and abs((span.end or span.begin).t_s - worse.begin.t_s) <= within_s
-            for worse in spans
-        )
+        if span.state is State.UNSEEN
+        or span.end is None
+        or not _beside_worse(span, span.end, spans, within_s)
+    )
+
+
+def _beside_worse(span: Span, end: Moment, spans: Iterable[Span], within_s: float) -> bool:
+    return any(
+        BADNESS[worse.state] < BADNESS[span.state]
+        and worse.share >= span.share - RARE
+        and max(abs(worse.begin.t_s - span.begin.t_s), abs(end.t_s - worse.begin.t_s)) <= within_s
+        for worse in spans
     )
 
 
