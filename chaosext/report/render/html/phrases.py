@@ -110,13 +110,18 @@ TWO_LINES = 125
 """Characters of two lines of half the page's width."""
 
 
+COMMAND = re.compile(r"`((?:chaosext|conntrack|docker|kubectl) [^`]+)`")
+"""A command in a sentence."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShortAnswer:
-    """An answer in two lines; `more`: all of it, if that is longer."""
+    """An answer in two lines; `more`: all of it, if that is longer; `commands`: those in it, to be copied."""
 
     question: str
     short: str
     more: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
 
     @property
     def is_wide(self) -> bool:
@@ -135,7 +140,12 @@ def in_short(answer: QuestionAnswer) -> ShortAnswer:
     if len(short) > most:
         short = _sentences(short, most)
     whole = short == " ".join(answer.lines)
-    return ShortAnswer(question=answer.question, short=short, more=() if whole else answer.lines)
+    return ShortAnswer(
+        question=answer.question,
+        short=short,
+        more=() if whole else answer.lines,
+        commands=tuple(dict.fromkeys(each for line in answer.lines for each in COMMAND.findall(line))),
+    )
 
 
 def _sentences(text: str, most: int) -> str:

@@ -136,3 +136,28 @@ def test_a_wall_clock_that_is_off_is_said_where_the_clocks_are_folded() -> None:
 def test_every_verdict_that_can_be_read_is_explained(outcome: Outcome) -> None:
     for verified in (None, True, False) if outcome in WITH_ROLLBACK else (None,):
         assert MEANS[Verdict(outcome=outcome, reasons=(), rollback_verified=verified).headline]
+
+
+def test_a_report_links_to_the_dashboard_of_its_time_if_there_is_one() -> None:
+    run = RUNS["deviated-rollback-verified"]
+    html = page(replace(run, dashboard="https://grafana.example/d/abc?var-cluster=eu"))
+    assert re.search(r'href="https://grafana.example/d/abc\?var-cluster=eu&amp;from=\d+&amp;to=\d+"', html)
+    assert "grafana" not in page(run)
+    assert "alert(1)" not in page(replace(run, dashboard="javascript:alert(1)"))
+
+
+def test_the_time_of_day_stands_beside_the_seconds_from_the_cut() -> None:
+    run = RUNS["deviated-rollback-verified"]
+    html = page(run)
+    assert "<time>23:03:28</time>" in html
+    assert "which was on 23 November 2026 at 23:03:28 UTC" in html
+    unknown = page(replace(run, result=replace(run.result, cut_at="")))
+    assert "<time>" not in unknown
+    assert "UTC}" not in unknown
+
+
+def test_commands_of_the_next_steps_can_be_copied() -> None:
+    html = page(RUNS["deviated-rollback-verified"])
+    commands = re.findall(r"data-copy><code>([^<]+)</code>", html)
+    assert "kubectl -n kube-system delete pod -l k8s-app=kube-dns" in commands
+    assert all(" " in each for each in commands)
