@@ -145,9 +145,9 @@ def _taken_pt(sheet: SheetOfA4) -> float:
 
 
 def _lanes(drawing: Drawing | None) -> tuple[list[PrintedLane], int]:
-    """The lines to print, and how many are not: the first of each open lane, then the second ones; outages first."""
+    """The lines to print, and how many are not: the first of each open lane, then the second ones; the longest outage first."""
     lanes = [lane for lane in drawing.lanes if not lane.folded] if drawing else []
-    ordered = [sorted(lane.rows, key=lambda row: not row.out) for lane in lanes]
+    ordered = [sorted(lane.rows, key=lambda row: -row.out_s) for lane in lanes]
     places = sorted((rank, at) for at, rows in enumerate(ordered) for rank in range(len(rows)))
     shown = [
         PrintedLane(title="" if rank else lanes[at].title, row=ordered[at][rank])

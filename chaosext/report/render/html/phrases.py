@@ -150,7 +150,7 @@ def in_short(answer: QuestionAnswer) -> ShortAnswer:
 
 def _sentences(text: str, most: int) -> str:
     """Return the first sentences of a text; of a single long one, its first words."""
-    ends = [found.start() + 1 for found in re.finditer(r"[.:;] ", text[:most])]
+    ends = [found.start() + 1 for found in re.finditer(r"\. ", text[:most])]
     if ends:
         return text[: ends[-1]]
     words, *_ = text[:most].rpartition(" ")

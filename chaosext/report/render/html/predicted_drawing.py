@@ -220,8 +220,15 @@ def _row(group: Sequence[LaneRow], lane: str, axis: Axis) -> Row:
         out=_sum(spans, lane, axis),
         blind="",
         windows=told,
+        out_s=_bad_s(spans, axis),
         mild=all(span.state in (State.AWAY, State.HERE) for span in spans),
     )
+
+
+def _bad_s(spans: Sequence[Span], axis: Axis) -> float:
+    """The seconds in which something is out or unknown, weighed by their shares."""
+    bad = [each for each in _segments(spans, axis) if each.state not in (State.AWAY, State.HERE)]
+    return sum((each.end_s - each.start_s) * each.share for each in bad)
 
 
 def _told(span: Span) -> str:

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from chaosext.model.result import length_s
+from chaosext.model.result import Lane, length_s
 from chaosext.model.signal import MEANING, Mark
-from chaosext.report.data.lane_state import State
+from chaosext.report.data.lane_state import PLACEMENT, State
 from chaosext.report.data.wall_clock import WallClock
 from chaosext.report.render.html.groups import TrackGroup, folded
 from chaosext.report.render.html.lanes_of_run import ENDPOINTS, swims
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from chaosext.report.data.run_data import RunData
     from chaosext.report.render.html.tracks import Swim, Track
 
+FIRST = frozenset(
+    [Lane.CUSTOMERS, Lane.ENTRY, Lane.NODE_READY, PLACEMENT, Lane.DNS, Lane.XDS, Lane.PROBES],
+)
+"""Lanes that are open: what users feel, and what led to it. The others are evidence, one click away."""
+QUIETER = frozenset([Lane.NODE_READY, PLACEMENT, Lane.ENTRY])
+"""Those of `FIRST` in which something happens in every cut."""
+
 MOST_BARS = 240
 """Maximum number of bars of one line: as many as a screen can show."""
 MOST_BARS_OF_A_MEMBER = 60
@@ -46,7 +53,7 @@ MOST_TOLD = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A line, with its name and the length of its outage. `members`: the worst tracks of a group."""
+    """A line, with its name and the length of its outage, also in seconds. `members`: the worst tracks of a group."""
 
     name: str
     tag: str
@@ -57,6 +64,7 @@ class Row:
     mild: bool = False
     members: tuple[Row, ...] = ()
     of: int = 0
+    out_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +118,8 @@ def draw(run: RunData) -> Drawing | None:
     letters = {bar.letter for bar in bars if bar.state is State.OUT}
     glyphs = {dot.glyph for track in tracks for dot in track.dots}
     quiet = all(track.calm for track in tracks) and len(tracks) <= FEW
-    lanes = tuple(_lane(swim, axis, fold=not quiet) for swim in found)
+    first = {swim.key for swim in found if swim.key in FIRST and not all(track.calm for track in swim.tracks)}
+    lanes = tuple(_lane(swim, axis, fold=not quiet, aside=bool(first - QUIETER)) for swim in found)
     flagged = flags(run.result.events, axis)
     return Drawing(
         ticks=axis.ticks(WallClock.of(run.result.cut_at)),
@@ -150,19 +159,28 @@ def _percents(found: Window, axis: Axis) -> tuple[float, float]:
     return start, end - start
 
 
-def _lane(swim: Swim, axis: Axis, *, fold: bool) -> LaneRows:
+def _lane(swim: Swim, axis: Axis, *, fold: bool, aside: bool) -> LaneRows:
+    """Draw a lane. `fold`: fold it if nothing happened; `aside`: fold it, too, unless it is one of `FIRST`."""
     groups = folded(swim.tracks, axis.length_s)
     share = min(1.0, MOST_MEMBERS / len(swim.tracks))
-    calm = fold and all(track.calm for track in swim.tracks)
-    loud = sum(not track.calm for track in swim.tracks)
-    hidden = f"{loud} of {len(swim.tracks)} lines had outages" if swim.key == ENDPOINTS else ""
+    is_calm = fold and all(track.calm for track in swim.tracks)
+    is_aside = swim.key == ENDPOINTS or (aside and swim.key not in FIRST)
     return LaneRows(
         key=swim.key,
         title=swim.title,
         caption=swim.caption,
-        folded=f"no outage in {len(swim.tracks)} lines" if calm else hidden,
+        folded=_in_a_line(swim) if is_calm or is_aside else "",
         rows=tuple(_row(group, axis, math.ceil(len(group.members) * share)) for group in groups),
     )
+
+
+def _in_a_line(swim: Swim) -> str:
+    """What a folded lane contains."""
+    out = sum(bool(track.windows) or track.seconds(State.OUT) > 0 for track in swim.tracks)
+    if out:
+        return f"{out} of {len(swim.tracks)} lines had outages"
+    gaps = "" if all(track.calm for track in swim.tracks) else ", some not always observed"
+    return f"no outage in {len(swim.tracks)} lines{gaps}"
 
 
 def _row(group: TrackGroup, axis: Axis, shown: int) -> Row:
@@ -181,6 +199,7 @@ def _row(group: TrackGroup, axis: Axis, shown: int) -> Row:
         mild=any(bar.state in (State.AWAY, State.DRAINED) for bar in track.bars),
         members=tuple(_member(each, axis) for each in group.members[:shown]),
         of=len(group.members),
+        out_s=out_s,
     )
 
 
