@@ -48,7 +48,7 @@ def gate_screen(
     """Return the screen; `lanes` are what the lanes of each rehearsal need, `next_steps` are commands."""
     word, tone = WORDS[sheet.decision]
     said = dict(facts(sheet))
-    first, *others = _reasons(sheet)
+    first, *others = decision_reasons(sheet)
     return screen(
         (
             verdict_block(f"{word} (exit {sheet.decision.exit_code})", first, tone),
@@ -85,7 +85,7 @@ def _cut(sheet: Sheet) -> str:
     return f"{said}: {which}" if which else said
 
 
-def _reasons(sheet: Sheet) -> Iterator[str]:
+def decision_reasons(sheet: Sheet) -> Iterator[str]:
     """Yield what decides, the worst first; at least one."""
     judgement = sheet.judgement
     if sheet.decision is Decision.GO:

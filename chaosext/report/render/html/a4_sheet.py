@@ -128,7 +128,12 @@ def sheet_of_a4(
         alone=alone,
         lead=clipped(lead, WIDTH_PT, 1),
     )
-    return replace(sheet, blocks=fitted(tuple(blocks), HEIGHT_PT - _taken_pt(sheet)))
+    every = tuple(block for block in blocks if block.lines)
+    shown = fitted(every, HEIGHT_PT - _taken_pt(sheet) - LEADING_PT)
+    titles = {block.title for block in shown}
+    missing = ", ".join(block.title for block in every if block.title not in titles)
+    said = (clipped(f"Not on this sheet: {missing}.", WIDTH_PT, 1),) if missing else ()
+    return replace(sheet, blocks=shown, foot=(*sheet.foot, *said))
 
 
 def _taken_pt(sheet: SheetOfA4) -> float:
@@ -145,7 +150,7 @@ def _taken_pt(sheet: SheetOfA4) -> float:
 
 
 def _lanes(drawing: Drawing | None) -> tuple[list[PrintedLane], int]:
-    """The lines to print, and how many are not: the first of each open lane, then the second ones; the longest outage first."""
+    """The lines to print, and how many are not: the longest outage of each open lane, then the second ones."""
     lanes = [lane for lane in drawing.lanes if not lane.folded] if drawing else []
     ordered = [sorted(lane.rows, key=lambda row: -row.out_s) for lane in lanes]
     places = sorted((rank, at) for at, rows in enumerate(ordered) for rank in range(len(rows)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.gate.decision import Decision
 from chaosext.report.render import gate_text as words
+from chaosext.report.render.gate_screen import decision_reasons
 from chaosext.report.render.html.a4_sheet import BlockKind, SheetBlock, SheetOfA4, sheet_of_a4
 from chaosext.report.render.html.page import plain, render
 from chaosext.report.render.html.predicted_drawing import LEGEND, draw_prediction
@@ -45,6 +46,7 @@ def render_gate_page(sheet: Sheet, lanes: Sequence[LaneFacts] = ()) -> str:
         "tone": TONES[sheet.decision],
         "icon_of": ICONS[sheet.decision],
         "headline": words.HEADLINES[sheet.decision],
+        "gist": _gist(sheet),
         "facts": tuple(words.facts(sheet)),
         "reasons": tuple(words.reasons(sheet)),
         "rehearsed": rehearsed,
@@ -56,6 +58,11 @@ def render_gate_page(sheet: Sheet, lanes: Sequence[LaneFacts] = ()) -> str:
         "legend": LEGEND,
     }
     return render("gate.html.jinja", {**told, "sheet_of_a4": _printed(sheet, rehearsed)})
+
+
+def _gist(sheet: Sheet) -> str:
+    """The decision's first reason, as a sentence."""
+    return f"{capital(next(decision_reasons(sheet)))}."
 
 
 def _rehearsed(each: Rehearsed, facts: LaneFacts | None) -> RehearsedCut:
@@ -75,7 +82,7 @@ def _printed(sheet: Sheet, rehearsed: Sequence[RehearsedCut]) -> SheetOfA4:
     return sheet_of_a4(
         f"{words.HEADLINES[sheet.decision]} (exit {sheet.decision.exit_code})",
         sheet.cutover.title,
-        "",
+        _gist(sheet),
         (
             _facts_block(facts),
             SheetBlock(
@@ -99,6 +106,7 @@ def _printed(sheet: Sheet, rehearsed: Sequence[RehearsedCut]) -> SheetOfA4:
                 title="Commands of the smallest one",
                 lines=tuple("\n".join(each.how) for each in sheet.remedies[:1]),
                 kind=BlockKind.CODE,
+                least=0,
             ),
             SheetBlock(
                 title="Remarks",

@@ -100,6 +100,7 @@ def _printed(record: RehearsalRecord, told: RehearsalAnswers, drawing: Drawing |
                 title=f"Commands of {told.fixes[0].name}" if told.fixes else "",
                 lines=tuple(each.how for each in told.fixes[:1]),
                 kind=BlockKind.CODE,
+                least=0,
             ),
             SheetBlock(title="Rests on", lines=(_basis(found),)),
             SheetBlock(

@@ -97,3 +97,13 @@ def test_a_sheet_of_nothing_but_its_title() -> None:
     sheet = sheet_of_a4("Go", "T" * 5000, "", ())
     assert sheet.title.endswith("…")
     assert sheet.blocks == ()
+
+
+def test_a_block_that_does_not_fit_at_all_is_named() -> None:
+    blocks = (
+        SheetBlock(title="Reasons", lines=("reason",) * 500, least=500),
+        SheetBlock(title="Assumptions", lines=("assumed",)),
+    )
+    sheet = sheet_of_a4("No-go", "Title", "", blocks)
+    assert [block.title for block in sheet.blocks] == ["Reasons"]
+    assert sheet.foot == ("Not on this sheet: Assumptions.",)
