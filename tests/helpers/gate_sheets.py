@@ -37,7 +37,14 @@ def asked_of(snapshot: str) -> tuple[Sheet, tuple[LaneFacts, ...]]:
         world=world, cutover=cutover, before=found, live={}, context="", tell=lambda _: None
     ).search()
     sheet = Sheet(
-        asked=Asked(at=AT, by="me@host", plan="plan.yaml", plan_sha256="a" * 64, snapshot_sha256="b" * 64),
+        asked=Asked(
+            at=AT,
+            by="me@host",
+            plan="plan.yaml",
+            plan_sha256="a" * 64,
+            snapshot_sha256="b" * 64,
+            files=(f"{snapshot}.json",),
+        ),
         cutover=cutover,
         judgement=found,
         remedies=search.remedies,

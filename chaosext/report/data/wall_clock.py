@@ -16,13 +16,16 @@ AROUND_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class WallClock:
-    """Converts seconds from the cut to UTC. `zero`: when the cut was; None: unknown, then there are no times."""
+    """Converts seconds from the cut to the time of day in the zone of `zero`, which is when the cut is.
+
+    `zero` is None if it is unknown; then there are no times.
+    """
 
     zero: datetime | None = None
 
     @classmethod
     def of(cls, cut_at: str) -> Self:
-        """From a time in ISO 8601; unknown for any other text, and for one without its offset."""
+        """From a time in ISO 8601, in UTC; unknown for any other text, and for one without its offset."""
         try:
             zero = datetime.fromisoformat(cut_at)
         except ValueError:

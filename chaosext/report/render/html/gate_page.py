@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from chaosext.gate.decision import Decision
+from chaosext.report.data.wall_clock import WallClock
 from chaosext.report.render import gate_text as words
 from chaosext.report.render.gate_screen import decision_reasons
 from chaosext.report.render.html.a4_sheet import BlockKind, SheetBlock, SheetOfA4, sheet_of_a4
@@ -40,7 +41,8 @@ class RehearsedCut:
 
 def render_gate_page(sheet: Sheet, lanes: Sequence[LaneFacts] = ()) -> str:
     """Return the page as HTML, always the same for the same sheet. `lanes`: of each duration that was rehearsed."""
-    rehearsed = [_rehearsed(*each) for each in zip_longest(sheet.judgement.rehearsed, lanes)]
+    clock = WallClock(sheet.cutover.start)
+    rehearsed = [_rehearsed(*each, clock) for each in zip_longest(sheet.judgement.rehearsed, lanes)]
     told = {
         "sheet": sheet,
         "tone": TONES[sheet.decision],
@@ -56,6 +58,7 @@ def render_gate_page(sheet: Sheet, lanes: Sequence[LaneFacts] = ()) -> str:
         "not_checked": tuple(words.not_checked(sheet)),
         "digests": tuple(words.digests(sheet)),
         "legend": LEGEND,
+        "clock": clock,
     }
     return render("gate.html.jinja", {**told, "sheet_of_a4": _printed(sheet, rehearsed)})
 
@@ -65,11 +68,11 @@ def _gist(sheet: Sheet) -> str:
     return f"{capital(next(decision_reasons(sheet)))}."
 
 
-def _rehearsed(each: Rehearsed, facts: LaneFacts | None) -> RehearsedCut:
+def _rehearsed(each: Rehearsed, facts: LaneFacts | None, clock: WallClock) -> RehearsedCut:
     return RehearsedCut(
         cut=words.cuts(each.flap, each.cut_for_s),
         lines=tuple(words.expected(each.prediction)),
-        drawing=draw_prediction(each.prediction, facts) if facts else None,
+        drawing=draw_prediction(each.prediction, facts, clock) if facts else None,
     )
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.report.data.predicted_lanes import LaneFacts, PredictedLane
+    from chaosext.report.data.wall_clock import WallClock
 
 MOST_LINES = 8
 """Maximum number of lines of one lane; the others are counted."""
@@ -83,8 +84,8 @@ class Segment:
     label: str
 
 
-def draw_prediction(found: Prediction, facts: LaneFacts) -> Drawing | None:
-    """Draw a prediction; None if it has no timeline."""
+def draw_prediction(found: Prediction, facts: LaneFacts, clock: WallClock | None = None) -> Drawing | None:
+    """Draw a prediction; None if it has no timeline. `clock`: the time of day of a planned cut."""
     lanes = predicted_lanes(found, facts)
     if not lanes:
         return None
@@ -93,7 +94,7 @@ def draw_prediction(found: Prediction, facts: LaneFacts) -> Drawing | None:
     spans = [span for _, groups in grouped for group in groups for span in group[0].spans]
     flagged = flags(_actions(found), axis, say=short_duration)
     return Drawing(
-        ticks=axis.ticks(),
+        ticks=axis.ticks(clock),
         cuts=tuple((axis.percent(a), axis.percent(b) - axis.percent(a)) for a, b in facts.periods),
         cuts_said=", ".join(
             f"{short_duration(begin)} to {short_duration(end)}" for begin, end in facts.periods
