@@ -6,7 +6,7 @@ from collections import defaultdict
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from chaosext.rehearsal.predict.consequences import PLANNED, ROUTES, VERDICT, Direction
+from chaosext.rehearsal.predict.consequences import NOW, PLANNED, ROUTES, VERDICT, Direction
 from chaosext.report.units import listed, names
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _every_line(found: Consequences) -> Iterator[str]:
 
 
 def sentence(found: Consequences) -> str:
-    """Return what changed, in one sentence: the worst difference, its cause, and how many more there are."""
+    """Return what changed, in one sentence: the worst difference and its cause."""
     worse, better = found.of(Direction.WORSE), found.of(Direction.BETTER)
     first = next(iter((*worse, *better)), None)
     if first is None:
@@ -60,18 +60,12 @@ def sentence(found: Consequences) -> str:
             return f"UNKNOWN: {found.left_out[0]}; what was compared did not change"
         if not found.changes:
             return "SAME: nothing changed that a prediction reads"
-        if found.unknown:
-            more = f" and {len(found.unknown) - 1} more" if len(found.unknown) > 1 else ""
-            return (
-                f"UNKNOWN: what changed has no known effect, but {found.unknown[0]}{more} was and is unknown"
-            )
-        return "SAME: nothing became worse or better"
+        unknown = listed(found.unknown[:2]) + (" and more" if len(found.unknown) > 2 else "")
+        if {ROUTES, PLANNED} & set(found.unknown):
+            return f"UNKNOWN: no effect is known of what changed, but unknown before and after: {unknown}"
+        return "SAME: nothing became worse or better" + (f"; unknown as before: {unknown}" if unknown else "")
     word = "WORSE" if worse else "BETTER"
-    counts = [
-        f"{len(rows)} {way.value}" for way, rows in ((Direction.WORSE, worse), (Direction.BETTER, better))
-    ]
-    more = f" ({', '.join(counts)})" if len(found.differences) > 1 else ""
-    return f"{word}: {_phrase(first, found)}{_by(first, found)}{more}"
+    return f"{word}: {_phrase(first, found)}{_by(first, found)}"
 
 
 def _phrase(each: Difference, found: Consequences) -> str:
@@ -87,15 +81,15 @@ def _phrase(each: Difference, found: Consequences) -> str:
 
 
 def _losing(subjects: Sequence[str]) -> str:
-    """Name what is cut off: the planned cut, or failure domains, by kind."""
+    """Name what is cut off: nothing, the planned cut, or failure domains, by kind."""
     kinds: dict[str, list[str]] = defaultdict(list)
     for subject in subjects:
         kind, _, name = subject.rpartition(" ")
-        kinds[kind if subject != PLANNED else PLANNED].append(name)
+        kinds[subject if subject in (NOW, PLANNED) else kind].append(name)
     parts = []
     for kind, found in kinds.items():
         plural = "s" if len(found) > 1 and not kind.endswith("s") else ""
-        parts.append(PLANNED if kind == PLANNED else f"a cut of {kind}{plural} {names(found, at_most=3)}")
+        parts.append(kind if kind in (NOW, PLANNED) else f"a cut of {kind}{plural} {names(found, at_most=3)}")
     return listed(parts)
 
 
@@ -166,6 +160,9 @@ def _row(subjects: Sequence[str], some: Sequence[Difference], found: Consequence
 def _same(found: Consequences) -> Iterator[str]:
     """Say what was compared, and what was not."""
     said = f"Compared: routes, the planned cut and {found.compared} failure domains"
+    if found.differences:
+        worse = len(found.of(Direction.WORSE))
+        said += f": {worse} answers worse, {len(found.differences) - worse} better"
     if found.left_out:
         said += f"; not compared: {len(found.left_out)} ({found.left_out[0]})"
     for word, domains in (("unknown as before", found.unknown), ("new", found.new), ("gone", found.gone)):

@@ -1,9 +1,9 @@
 """What became worse or better between two states of a cluster: routes, failure domains, the planned cut, and why.
 
-Both states are asked the same questions: which node reaches which Pods, what the planned cut leads to, and what it
-leads to if each failure domain loses the control plane for as long. An answer is a probability that something bad
-happens, and one that it is unknown. A difference counts if either grew or shrank by more than chance explains.
-What was known and is unknown now is worse.
+Both states are asked the same questions: which node reaches which Pods, what is not Ready, what the planned cut leads
+to, and what it leads to if each failure domain loses the control plane for as long. An answer is a probability that
+something bad happens, and one that it is unknown. A difference counts if either grew or shrank by more than chance
+explains. What was known and is unknown now is worse.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chaosext.rehearsal.simulate.prediction import Dns, Forecast, said_share
 from chaosext.rehearsal.simulate.roster import named
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 from chaosext.rehearsal.snapshot.failure_domains import failure_domains
-from chaosext.rehearsal.snapshot.node_patterns import behind
+from chaosext.rehearsal.snapshot.node_patterns import behind, is_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,17 +52,22 @@ Where two differ by no more than chance explains, so many times as many follow.
 EXACT, RANDOM = 0.05, 1.5
 """Smallest difference of two shares that counts: of enumerated simulations, and of n random ones times √n."""
 
-LONG_S = 60.0
-"""An outage of DNS on the way counts if it is longer."""
-
 MOST_CLASSES = 300
 """Nodes that differ in their routes: of more kinds than these, only the first are compared."""
 
 SEVERAL = 8
 """From this many changes on, halves of them are tried before single ones."""
 
-ROUTES, PLANNED = "routes", "the planned cut"
-VERDICT, ROUTES_END = "verdict", "other nodes lose Pod routes"
+ROUTES, NOW, PLANNED = "routes", "without a cut", "the planned cut"
+VERDICT = "verdict"
+
+LONG_S = 60.0
+"""An outage on the way counts if it is longer."""
+
+ROUTES_END = "other nodes lose Pod routes"
+DNS_ON_THE_WAY = f"DNS is dead for over {LONG_S:g} s on the way"
+PASSING = frozenset({ROUTES_END, DNS_ON_THE_WAY})
+"""What is no better if it does not happen because something worse does: no routes at all, DNS that stays down."""
 
 
 class Direction(StrEnum):
@@ -96,7 +101,7 @@ def direction(before: Fact, after: Fact) -> Direction | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """An answer that became worse or better. `subject`: routes, the planned cut, or the domain that is lost.
+    """An answer that became worse or better. `subject`: routes, no cut, the planned cut, or the domain that is lost.
 
     `nodes`: those that are cut off, or whose Pods are reached or not. `by`: the objects that cause it, each of them
     `alone`, or only together; empty if that was not found out.
@@ -200,6 +205,9 @@ class State:
 
     def _ending(self, subject: str, finer: int) -> Ending | None:
         wanted, samples = self._question.wanted, self._question.samples
+        if subject == NOW:
+            facts = {VERDICT: NOTHING, **dict(_facts_now(self.world))}
+            return Ending(verdict=Forecast.PASSED, headline="", facts=facts)
         if subject == PLANNED:
             return self._played(self.plan, samples)
         domain = self.domains.get(subject)
@@ -245,7 +253,7 @@ def _facts(found: Prediction, dns: frozenset[str]) -> Iterator[tuple[str, Fact]]
     yield "DNS fails after the heal", _chance(bad, after.get(Dns.UNKNOWN, 0.0))
     for outage in found.outages:
         within, unsure = outage.dead_within(LONG_S)
-        yield f"DNS is dead for over {LONG_S:g} s on the way", _chance(1.0 - within - unsure, unsure)
+        yield DNS_ON_THE_WAY, _chance(1.0 - within - unsure, unsure)
         break
     yield ROUTES_END, _chance(found.routes_lost.probability, 0.0)
     for name, unit in found.impact.units.items() if found.impact else ():
@@ -258,6 +266,19 @@ def _facts(found: Prediction, dns: frozenset[str]) -> Iterator[tuple[str, Fact]]
         elif unit.before and name not in dns:
             down = None if unit.running is None else not unit.running.typical
             yield f"{name} has no running Pod for a while", _chance(float(down is True), float(down is None))
+
+
+def _facts_now(world: World) -> Iterator[tuple[str, Fact]]:
+    """Yield what is wrong before any cut."""
+    for node in world.nodes:
+        yield f"{node.subject} is not Ready", _chance(float(node.ready != "True"), 0.0)
+    for service in world.services:
+        pods = behind(service, world.pods)
+        is_down = bool(pods) and not any(pod.ready and not pod.terminating for pod in pods)
+        yield f"{service.subject} has no Ready Pod", _chance(float(is_down), 0.0)
+    waiting = (pod for pod in world.pods if not pod.node and not is_over(pod))
+    for name in dict.fromkeys(named(world, pod.namespace, pod.owner or pod.subject) for pod in waiting):
+        yield f"{name} has Pods that fit on no node", _chance(1.0, 0.0)
 
 
 def _chance(bad: float, unknown: float) -> Fact:
@@ -287,12 +308,14 @@ def differences(before: State, after: State, subjects: Iterable[str] | None = No
 
 
 def subjects_of(before: State, after: State) -> tuple[str, ...]:
-    """Return what can be compared: routes, the planned cut, and the failure domains of both states, groups first."""
+    """Return what can be compared: routes, what is wrong now, the planned cut, and domains of both, groups first."""
     both = [name for name in before.domains if name in after.domains]
-    return (ROUTES, PLANNED, *sorted(both, key=lambda name: len(after.domains[name].nodes) == 1))
+    return (ROUTES, NOW, PLANNED, *sorted(both, key=lambda name: len(after.domains[name].nodes) == 1))
 
 
 def _nodes(state: State, subject: str) -> frozenset[str]:
+    if subject == NOW:
+        return frozenset()
     return state.plan.cut_nodes if subject == PLANNED else state.domains[subject].nodes
 
 
@@ -310,14 +333,11 @@ def _paired(one: Ending, other: Ending) -> Iterator[tuple[str, Fact, Fact]]:
 
 
 def _of_endings(subject: str, one: Ending, other: Ending, nodes: frozenset[str]) -> Iterator[Difference]:
-    """Yield the facts that became worse or better.
-
-    Routes that no longer end in the cut are nothing better if the verdict is worse: they may not have begun.
-    """
+    """Yield the facts that became worse or better; what passes only where the verdict did so, or stayed."""
     overall = direction(one.facts[VERDICT], other.facts[VERDICT])
     for name, before, after in _paired(one, other):
         way = direction(before, after)
-        if way and (name != ROUTES_END or overall in (way, None)):
+        if way and (name not in PASSING or overall in (way, None)):
             yield Difference(
                 subject=subject, what=name, direction=way, before=before.said, after=after.said, nodes=nodes
             )
@@ -488,7 +508,7 @@ def consequences(
         differences=tuple(sorted(found, key=_rank)),
         planned=(before.ending(PLANNED), after.ending(PLANNED)),
         routes=(reached(before), reached(after)),
-        compared=len(subjects) - 2,
+        compared=len(subjects) - len((ROUTES, NOW, PLANNED)),
         left_out=tuple(f"{each}: the time budget ended" for each in undone),
         unknown=tuple(each for each in subjects if _is_unknown(each, before) and _is_unknown(each, after)),
         new=tuple(each for each in after.domains if each not in before.domains),
@@ -518,8 +538,8 @@ def _is_undone(subject: str, before: State, after: State) -> bool:
 
 def _rank(each: Difference) -> tuple[bool, int, str, bool, str]:
     """Sort by direction, then routes, planned cut, groups of nodes, nodes; the verdict first."""
-    places = {ROUTES: 0, PLANNED: 1}
-    place = places.get(each.subject, 2 if len(each.nodes) > 1 else 3)
+    places = {ROUTES: 0, NOW: 1, PLANNED: 2}
+    place = places.get(each.subject, 3 if len(each.nodes) > 1 else 4)
     return each.direction is Direction.BETTER, place, each.subject, each.what != VERDICT, each.what
 
 

@@ -483,10 +483,10 @@ def _replicas(body: Body) -> int:
 
 
 def _unbound(pod: Body) -> Body:
-    """Return a Pod, Ready, that is not on any node yet."""
+    """Return a Pod that is not on any node yet, as Ready as it was; one without a status is Ready."""
     ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
     kept = merged(pod, {"spec": {"nodeName": None}, "metadata": {"deletionTimestamp": None}})
-    return {**kept, "status": ready}
+    return {**kept, "status": kept.get("status") or ready}
 
 
 def _node(pod: Body) -> str:

@@ -135,7 +135,15 @@ def test_what_stays_unknown_is_not_called_the_same(said: Any, tmp_path: Path) ->
         if each["metadata"]["name"] == "worker-1":
             each["metadata"]["labels"]["rack"] = "z"
     _, text = said("compare", before, written(objects, tmp_path / "after.json"))
-    assert text.startswith("UNKNOWN: what changed has no known effect, but routes")
+    assert text.startswith(
+        "UNKNOWN: no effect is known of what changed, but unknown before and after: routes and"
+    )
+
+
+def test_a_domain_that_is_never_known_is_said_beside_the_rest(said: Any, tmp_path: Path) -> None:
+    path = written(leafed(), tmp_path / "leaf.json")
+    _, text = said("rehearse", "--snapshot", path, "--change", "Node/worker-1: {metadata: {labels: {a: b}}}")
+    assert text.startswith("SAME: nothing became worse or better; unknown as before: control-plane node cp-1")
 
 
 def test_two_runs_are_compared_as_by_report(said: Any, tmp_path: Path) -> None:

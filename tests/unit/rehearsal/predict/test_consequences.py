@@ -13,6 +13,7 @@ from small_snapshots import calico, deployment, leafed, node, reflected, written
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.predict.cluster_changes import applied, changes_of
 from chaosext.rehearsal.predict.consequences import (
+    NOW,
     PLANNED,
     ROUTES,
     VERDICT,
@@ -151,6 +152,27 @@ def test_a_drain_moves_pods_and_what_they_moved_to_becomes_vital(read: Read):
         "Service/shop/cart" in what and each.direction is Direction.BETTER for what, each in gone.items()
     )
     assert any("Service/shop/cart" in each.what for each in found.of(Direction.WORSE))
+
+
+def test_pods_that_fit_nowhere_after_a_drain_are_worse_without_any_cut(read: Read):
+    objects = leafed(*deployment("shop", "cart", ["worker-3"], app="cart"))
+    cart = next(each for each in objects if each["kind"] == "Pod" and each["metadata"]["namespace"] == "shop")
+    cart["spec"]["nodeSelector"] = {"rack": "b"}
+    found = changed(read(objects), "drain: rack=b")
+    now = by_subject(found, NOW)
+    assert now["Service/shop/cart has no Ready Pod"].direction is Direction.WORSE
+    assert now["Deployment/shop/cart has Pods that fit on no node"].after == "yes"
+
+
+def test_a_pod_that_was_not_ready_is_not_made_ready_by_a_drain(read: Read):
+    objects = leafed(*deployment("shop", "cart", ["worker-3"], app="cart"))
+    cart = next(each for each in objects if each["kind"] == "Pod" and each["metadata"]["namespace"] == "shop")
+    cart["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    listed = read(objects)
+    changes = changes_of(listed, list(changes_in([{"drain": "worker-3"}], "--change")), world_of)
+    (moved,) = (each for each in world_of(applied(listed, changes)).pods if each.namespace == "shop")
+    assert moved.node not in ("", "worker-3")
+    assert not moved.ready
 
 
 def test_a_node_that_is_removed_leaves_no_pods_behind(read: Read):
