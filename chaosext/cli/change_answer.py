@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot.object_changes import Drain, Patch
     from chaosext.rehearsal.snapshot.snapshot_files import Listed
     from chaosext.rehearsal.snapshot.world import World
-
-STDIN = "-"
 
 MOST_VALUES = 1_000_000
 """Bound of all documents of a --change."""
@@ -48,8 +45,6 @@ def rehearse_changes(given: Input, reader: Reader, question: Question, form: For
 
     if not given.changes:
         raise Refused("--fail-on worse is set without --change", "add a --change, or use `chaosext compare`")
-    if STDIN in given.changes and Path(STDIN) in given.snapshots:
-        raise Refused("--snapshot - and --change - both read stdin", "write one of them into a file")
     if given.scenarios:
         raise Refused("--scenarios and --change are both set", "remove one of them")
     wanted = [each for text in given.changes for each in _changes(text)]
@@ -137,12 +132,10 @@ def _changes(text: str) -> Iterator[Patch | Drain]:
 def _documents(text: str) -> list[Any]:
     from chaosext.cluster.object_files import parse_yaml_stream
     from chaosext.model.bounded_json import parse_json
-    from chaosext.model.files import DOCUMENT_BYTES, read_file
+    from chaosext.model.files import read_file
 
     content = text
-    if text == STDIN:
-        content = sys.stdin.buffer.read(DOCUMENT_BYTES).decode("utf-8-sig")
-    elif ":" not in text or Path(text).exists():
+    if ":" not in text or Path(text).exists():
         content = read_file(Path(text)).decode("utf-8-sig")
     if content.lstrip()[:1] in ("{", "["):
         try:

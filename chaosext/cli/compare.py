@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from chaosext.cli.answer import Form, answers
+from chaosext.cli.options import InputFile
 from chaosext.cli.rehearse import (
     Positive,
     apiserver_option,
     controller_manager_option,
     time_budget_option,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WORSE = 10
 """Exit code of --fail-on worse."""
@@ -25,8 +29,8 @@ RUN_FILES = ("result.json", "journal.json", "timeline.jsonl")
 
 
 @click.command()
-@click.argument("before")
-@click.argument("after")
+@click.argument("before", type=InputFile("snapshot"))
+@click.argument("after", type=InputFile("snapshot"))
 @click.option(
     "--cut-nodes",
     metavar="NODES",
@@ -56,8 +60,8 @@ RUN_FILES = ("result.json", "journal.json", "timeline.jsonl")
     "--fail-on", "fail_on", type=click.Choice(["worse"]), help="End with 10 if anything became worse."
 )
 def compare(
-    before: str,
-    after: str,
+    before: Path,
+    after: Path,
     cut_nodes: str,
     cut_for: float,
     controller_manager_args: tuple[str, ...],
@@ -81,9 +85,9 @@ def compare(
 
     \b
     Examples:
+      chaosext compare example:story example:mitigated
+      chaosext compare example:mitigated example:story --json --fail-on worse   for a pipeline
       chaosext compare yesterday.json.gz today.json.gz
-      chaosext compare before.json after.json --cut-nodes rack=a --cut-for 5m
-      chaosext compare yesterday.json.gz today.json.gz --json --fail-on worse   for a pipeline
       chaosext compare 20261123t230300ab12 latest                               two runs
 
     \b
@@ -93,7 +97,7 @@ def compare(
       20  refused: a snapshot or an option is not valid; the message names it
     """
     if _is_run(before) and _is_run(after):
-        return _runs(before, after, form)
+        return _runs(str(before), str(after), form)
     from chaosext.cli.change_answer import Reader, prepare, say_consequences
     from chaosext.rehearsal.network.declared_network import SaidNetwork
     from chaosext.rehearsal.predict.consequences import Question, consequences
@@ -108,7 +112,7 @@ def compare(
     )
     wanted = Scenario(cut_nodes=cut_nodes, cut_for_s=cut_for, horizon_s=cut_for + AFTER_CUT_S, seed=seed)
     budget = TimeBudget.of(time_budget_s)
-    one, other = read_files([Path(before)]), read_files([Path(after)])
+    one, other = read_files([before]), read_files([after])
     found = consequences(
         one,
         other,
@@ -124,15 +128,14 @@ def compare(
 # -- runs --------------------------------------------------------------------------------------------------------
 
 
-def _is_run(name: str) -> bool:
+def _is_run(path: Path) -> bool:
     """Whether an argument means a run rather than a snapshot: an id, or a directory with a run's files."""
     from chaosext.model.names import RunId
 
-    path = Path(name)
     if path.exists():
         return any((path / file).exists() for file in RUN_FILES)
     try:
-        return bool(RunId(name))
+        return bool(RunId(str(path)))
     except ValueError:
         return False
 

@@ -15,6 +15,7 @@ from chaosext.cli.answer import Form, answers, say_answer, say_data
 from chaosext.cli.options import InputFile, Names
 from chaosext.cli.page_files import check_places, report_option, write_rehearsal
 from chaosext.cli.rehearsal_view import Details, WordsKept, show
+from chaosext.model.files import STDIN
 from chaosext.model.printable import say, say_document
 from chaosext.rehearsal.predict.scenarios import ScenarioRunner
 
@@ -120,6 +121,15 @@ class Flapping(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
+class ChangeSource(click.ParamType):  # type: ignore[type-arg]
+    """Changes: a file, `-` for stdin, or their text."""
+
+    name = "change"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(InputFile().convert(value, param, ctx)) if value == str(STDIN) else str(value)
+
+
 class Instant(click.ParamType):  # type: ignore[type-arg]
     """A time in ISO 8601 with its offset."""
 
@@ -194,6 +204,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     "--change",
     "changes",
     metavar="CHANGE",
+    type=ChangeSource(),
     multiple=True,
     help="Predict what a change makes worse or better: a file of patches or manifests, - for stdin, "
     "or e.g. 'drain: worker-1' (repeatable).",
@@ -289,8 +300,8 @@ def rehearse(
       chaosext rehearse --snapshot cluster.json --json --fail-on deviated   for a pipeline
       chaosext rehearse --snapshot cluster.json --flap on=15s,off=10s,times=7
       chaosext rehearse --snapshot cluster.json --scenarios scenarios.yaml
-      chaosext rehearse --snapshot cluster.json --change 'Node/worker-1: {metadata: {labels: {rack: null}}}'
-      chaosext rehearse --snapshot cluster.json --change new-bgppeer.yaml --change 'drain: rack=a' --fail-on worse
+      chaosext rehearse example:story --change 'BGPPeer/leaf: null'         what would this change break?
+      chaosext rehearse example:story --change 'drain: worker-1' --fail-on worse
 
     \b
     FILE of --scenarios is a list: {name: b-lost, cut_nodes: zone=b, cut_for: 8m, with: [dns-affinity]},

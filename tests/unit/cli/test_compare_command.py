@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -67,23 +68,33 @@ def test_a_pipeline_is_told_by_the_exit_code(
     assert said("rehearse", "--snapshot", path, "--change", change, "--fail-on", fail_on)[0] == code
 
 
-def test_changes_come_from_files_in_yaml_and_json_and_from_stdin(
-    said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changes_come_from_files_in_yaml_and_json(said: Any, tmp_path: Path) -> None:
     path = written(leafed(), tmp_path / "leaf.json")
     (tmp_path / "patch.yaml").write_text(
         "BGPPeer/leaf: null\n---\nNode/worker-1: {metadata: {labels: {a: b}}}\n"
     )
     removed = {"kind": "BGPPeer", "metadata": {"name": "leaf"}, "$patch": "delete"}
     (tmp_path / "patch.json").write_text(json.dumps({"items": [removed]}))
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"BGPPeer/leaf: null\n")))
-    for change in (tmp_path / "patch.yaml", tmp_path / "patch.json", "-"):
+    for change in (tmp_path / "patch.yaml", tmp_path / "patch.json"):
         code, text = said("rehearse", "--snapshot", path, "--change", change, "--json")
         assert code == 0
         found = json.loads(text)
         Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
         assert found["routes"]["after"]["reached"] == 0
         assert found["differences"][0]["by"] == ["BGPPeer/leaf"]
+
+
+def test_changes_come_from_stdin(tmp_path: Path) -> None:
+    path = written(leafed(), tmp_path / "leaf.json")
+    words = ["rehearse", str(path), "--change", "-", "--fail-on", "worse", *SHORT]
+    done = subprocess.run(
+        [sys.executable, "-m", "chaosext", *words],
+        input=b"BGPPeer/leaf: null\n",
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 10, done.stderr
 
 
 @pytest.mark.parametrize(
