@@ -100,6 +100,14 @@ def test_two_runs_are_compared(path: Path, capsys: pytest.CaptureFixture[str]) -
     assert json.loads(written[1].read_text())["schema"] == "chaosext.comparison/v1"
 
 
+def test_compare_takes_runs_as_well_as_snapshots(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = whole(path.parent / "elsewhere", "passed")
+    assert invoke(["compare", "latest", str(other)]) == 0
+    written = [other / f"compared-with-{path.name}.{suffix}" for suffix in ("html", "md", "json")]
+    assert capsys.readouterr().out.splitlines()[1:4] == [*map(str, written)]
+    assert all(each.exists() for each in written)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
