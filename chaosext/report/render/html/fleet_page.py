@@ -1,4 +1,4 @@
-"""A fleet in one self-contained HTML file: a row for each cluster, a column for each day."""
+"""A fleet in one self-contained HTML file: a row for each cluster, a column for each day, the last one first."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Cell:
 
 def render_fleet(name: str, rows: Sequence[FleetRow]) -> str:
     """Return the page, always the same for the same history."""
-    dates = sorted({day.date for row in rows for day in row.days})[-SHOWN_DAYS:]
+    dates = sorted({day.date for row in rows for day in row.days}, reverse=True)[:SHOWN_DAYS]
     told = [
         {
             "cluster": row.cluster,
@@ -44,7 +44,7 @@ def render_fleet(name: str, rows: Sequence[FleetRow]) -> str:
         for row in rows
     ]
     counts = {kind: sum(row["tone"] == kind for row in told) for kind in SIGNS}
-    worse = [row["cluster"] for row in told if dates and _is_worse(row["last"], dates[-1])]
+    worse = [row["cluster"] for row in told if dates and _is_worse(row["last"], dates[0])]
     return render(
         "fleet.html.jinja",
         {"name": name, "rows": told, "dates": dates, "counts": counts, "worse": worse},

@@ -21,9 +21,9 @@ def test_each_verdict_has_a_sign_and_a_word_beside_its_colour():
     days = [day("2026-11-27"), day("2026-11-28", "deviated", 2, "WORSE: x"), day("2026-11-29", "unknown")]
     text = render_fleet("prod", [FleetRow(cluster="eu", days=tuple(days)), FleetRow(cluster="us")])
     assert re.findall(r'class="cell (\w+)"[^>]*>([^<]*)<', text) == [
-        ("good", "✓"),
-        ("bad", "✗"),
         ("unknown", "?"),
+        ("bad", "✗"),
+        ("good", "✓"),
         *[("none", "")] * 3,
     ]
     assert 'aria-label="2026-11-28: deviated. WORSE: x"' in text
