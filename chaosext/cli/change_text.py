@@ -163,6 +163,8 @@ def _same(found: Consequences) -> Iterator[str]:
     if found.differences:
         worse = len(found.of(Direction.WORSE))
         said += f": {worse} answers worse, {len(found.differences) - worse} better"
+    if found.alike:
+        said += f"; {found.alike:,} single nodes are like one of these"
     if found.left_out:
         said += f"; not compared: {len(found.left_out)} ({found.left_out[0]})"
     for word, domains in (("unknown as before", found.unknown), ("new", found.new), ("gone", found.gone)):

@@ -52,6 +52,9 @@ Where two differ by no more than chance explains, so many times as many follow.
 EXACT, RANDOM = 0.05, 1.5
 """Smallest difference of two shares that counts: of enumerated simulations, and of n random ones times √n."""
 
+MOST_NODES = 150
+"""The loss of each single node is compared in clusters of up to so many; beyond, of one of each kind."""
+
 MOST_CLASSES = 300
 """Nodes that differ in their routes: of more kinds than these, only the first are compared."""
 
@@ -227,6 +230,18 @@ class State:
         return _ending_of(found, self._dns) if found.simulations.is_whole else None
 
     @cached_property
+    def vital(self) -> Mapping[str, set[str]]:
+        """Node -> what runs there that others depend on: the cluster's DNS, istiod, members of StatefulSets."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for service in (self.world.dns, self.world.mesh.istiod if self.world.mesh else None):
+            for pod in behind(service, self.world.pods):
+                found[pod.node].add(pod.owner)
+        for pod in self.world.pods:
+            if pod.owner.startswith("StatefulSet/"):
+                found[pod.node].add(f"{pod.namespace}/{pod.owner}")
+        return found
+
+    @cached_property
     def _dns(self) -> frozenset[str]:
         """The workloads behind the cluster's DNS, which lookups judge."""
         pods = behind(self.world.dns, self.world.pods)
@@ -308,9 +323,29 @@ def differences(before: State, after: State, subjects: Iterable[str] | None = No
 
 
 def subjects_of(before: State, after: State) -> tuple[str, ...]:
-    """Return what can be compared: routes, what is wrong now, the planned cut, and domains of both, groups first."""
+    """Return what can be compared: routes, what is wrong now, the planned cut, and domains of both, groups first.
+
+    Of more than `MOST_NODES` single nodes, one of each kind stands for those that are alike.
+    """
     both = [name for name in before.domains if name in after.domains]
-    return (ROUTES, NOW, PLANNED, *sorted(both, key=lambda name: len(after.domains[name].nodes) == 1))
+    groups = [name for name in both if len(after.domains[name].nodes) > 1]
+    single = [name for name in both if len(after.domains[name].nodes) == 1]
+    if len(single) > MOST_NODES:
+        kinds = {_kind_of_node(name, before, after): name for name in reversed(single)}
+        single = [name for name in single if kinds[_kind_of_node(name, before, after)] == name]
+    return (ROUTES, NOW, PLANNED, *groups, *single)
+
+
+def _kind_of_node(subject: str, *states: State) -> tuple[object, ...]:
+    """Return a key of a single node: those with the same one are alike in both states."""
+    found: list[object] = []
+    for state in states:
+        (name,) = state.domains[subject].nodes
+        number = state.names[name]
+        node = state.world.nodes[number]
+        vital = tuple(sorted(state.vital.get(name, ())))
+        found.append((state.routes.kind(number), node.zone, node.taints, node.control_plane, vital))
+    return tuple(found)
 
 
 def _nodes(state: State, subject: str) -> frozenset[str]:
@@ -370,10 +405,7 @@ def _pairs(
     states: Sequence[State], names: Sequence[str]
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], tuple[bool | None, ...]]]:
     """Yield each pair of classes of nodes that are alike in all states, with whether one reaches the other's Pods."""
-    classes: dict[tuple[object, ...], list[str]] = defaultdict(list)
-    for name in names:
-        classes[tuple(state.routes.kind(state.names[name]) for state in states)].append(name)
-    some = [tuple(each) for each in classes.values()][:MOST_CLASSES]
+    some = _classes(states, names)[:MOST_CLASSES]
     for clients in some:
         for hosts in some:
             if _size(clients, hosts):
@@ -382,6 +414,14 @@ def _pairs(
                     state.routes.reaches(state.names[one], state.names[other]) for state in states
                 )
                 yield clients, hosts, answers
+
+
+def _classes(states: Sequence[State], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Group nodes that have the same routes in all states."""
+    found: dict[tuple[object, ...], list[str]] = defaultdict(list)
+    for name in names:
+        found[tuple(state.routes.kind(state.names[name]) for state in states)].append(name)
+    return [tuple(each) for each in found.values()]
 
 
 def _size(clients: Sequence[str], hosts: Sequence[str]) -> int:
@@ -436,8 +476,8 @@ def _few(nodes: Iterable[str], most: int = 3) -> str:
 class Consequences:
     """What became worse or better, the worst first. `changes`: how many there are that matter to a prediction.
 
-    `left_out`: what was not compared, in words. `unknown`: what is unknown in both states. `new` and `gone`:
-    failure domains of one state only.
+    `compared`: failure domains; `alike`: single nodes that another one stands for. `left_out`: what was not compared.
+    `unknown`: what is unknown in both states. `new` and `gone`: failure domains of one state only.
     """
 
     changes: tuple[Change, ...]
@@ -445,6 +485,7 @@ class Consequences:
     planned: tuple[Ending | None, Ending | None]
     routes: tuple[Reached, Reached]
     compared: int = 0
+    alike: int = 0
     left_out: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     new: tuple[str, ...] = ()
@@ -470,7 +511,12 @@ class Consequences:
             "changes": [{"object": each.subject, "what": each.said} for each in self.changes],
             "routes": {"before": self.routes[0].to_json(), "after": self.routes[1].to_json()},
             "planned_cut": {**self.plan, "before": ends[0], "after": ends[1]},
-            "domains": {"compared": self.compared, "new": list(self.new), "gone": list(self.gone)},
+            "domains": {
+                "compared": self.compared,
+                "alike": self.alike,
+                "new": list(self.new),
+                "gone": list(self.gone),
+            },
             "left_out": list(self.left_out),
             "unknown_in_both": list(self.unknown),
         }
@@ -494,6 +540,8 @@ def consequences(
     before = State(read(listed), question)
     read_other = _complete(read) if is_derived and before.routes.proof.holds else read
     after = State(read_other(other), question) if changes else before
+    if not before.names.keys() & after.names.keys():
+        raise Refused("the snapshots have no node in common", "compare two snapshots of one cluster")
     subjects = subjects_of(before, after)
     if changes and prepare:
         prepare([before, after], subjects[1:])
@@ -501,6 +549,9 @@ def consequences(
     if changes:
         states = _States(listed, changes, read_other, question)
         found = list(_caused(found, before, states, prepare))
+    classes = len(_classes([before, after], [name for name in before.names if name in after.names]))
+    beyond = (f"routes of {classes - MOST_CLASSES} kinds of nodes",) if classes > MOST_CLASSES else ()
+    both = sum(name in after.domains for name in before.domains)
     undone = [each for each in subjects if changes and each != ROUTES and _is_undone(each, before, after)]
     plan = {"nodes": sorted(after.plan.cut_nodes), "cut_for_s": after.plan.cut_for_s}
     return Consequences(
@@ -509,7 +560,8 @@ def consequences(
         planned=(before.ending(PLANNED), after.ending(PLANNED)),
         routes=(reached(before), reached(after)),
         compared=len(subjects) - len((ROUTES, NOW, PLANNED)),
-        left_out=tuple(f"{each}: the time budget ended" for each in undone),
+        alike=both - (len(subjects) - len((ROUTES, NOW, PLANNED))),
+        left_out=(*beyond, *(f"{each}: the time budget ended" for each in undone)),
         unknown=tuple(each for each in subjects if _is_unknown(each, before) and _is_unknown(each, after)),
         new=tuple(each for each in after.domains if each not in before.domains),
         gone=tuple(each for each in before.domains if each not in after.domains),

@@ -250,6 +250,7 @@ class Objects:
         self._listed, self._default_s = listed, default_s
         self._changed: dict[Key, Body | None] = {}
         self._known: dict[str, dict[Key, bytes | memoryview]] = {}
+        self._read: dict[Key, doc.Pod] | None = None
 
     @property
     def listed(self) -> Listed:
@@ -380,15 +381,11 @@ class Objects:
                 self.put(("Pod", namespace, name), merged(like, own))
 
     def _pods(self) -> list[tuple[Key, doc.Pod]]:
-        bodies = ((key, self._changed.get(key)) for key in self._keys("Pod"))
-        raws = self._of_kind("Pod")
-        return [
-            (
-                key,
-                msgspec.convert(body, doc.Pod) if body else msgspec.json.decode(raws[key], type=doc.Pod),
-            )
-            for key, body in bodies
-        ]
+        if self._read is None:
+            self._read = dict(zip(self._of_kind("Pod"), self._listed.of("Pod", doc.Pod), strict=True))
+        changed = {key: body for key, body in self._changed.items() if key[0] == "Pod"}
+        kept = [(key, pod) for key, pod in self._read.items() if key not in changed]
+        return kept + [(key, msgspec.convert(body, doc.Pod)) for key, body in changed.items() if body]
 
     def _pods_of(self, key: Key) -> list[Key]:
         """Return the Pods of a workload, a Deployment's through its ReplicaSets."""

@@ -281,6 +281,23 @@ def test_what_there_was_no_time_for_counts_as_worse(read: Read):
     assert found.is_worse
 
 
+def test_snapshots_of_two_clusters_are_refused(read: Read):
+    other = [each for each in leafed() if each["kind"] != "Node"] + [node("elsewhere", 99)]
+    with pytest.raises(Refused, match="no node in common"):
+        compared(read(leafed()), read(other))
+
+
+def test_in_a_large_cluster_one_node_stands_for_those_that_are_alike(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("chaosext.rehearsal.predict.consequences.MOST_NODES", 3)
+    found = changed(read(reflected()), RELABELLED.format(1))
+    whole = len(read(reflected()).items["Node"]) + 3  # two racks, and the reflectors
+    assert found.compared + found.alike == whole
+    assert found.alike > 0
+    assert any(each.subject == "node rr-1" for each in found.differences)
+
+
 # -- facts
 
 SHARES = st.floats(0.0, 1.0)
