@@ -29,6 +29,7 @@ def doubts_of(world: World, cut: Collection[str], cut_for_s: float) -> tuple[Dou
         *_repaired(world, cut, cut_for_s),
         *_dns_daemons_missing(world),
         *_meshes_that_break(world, cut),
+        *_refused_writes(world, cut, cut_for_s),
     )
 
 
@@ -81,3 +82,19 @@ def _meshes_that_break(world: World, cut: Collection[str]) -> Iterator[Doubt]:
                 f"{mesh.name}: its sidecars on cut nodes may lose it for good; {mesh.settles} would settle it"
             )
             yield Doubt(subject=mesh.subject, why=why)
+
+
+def _refused_writes(world: World, cut: Collection[str], cut_for_s: float) -> Iterator[Doubt]:
+    """Yield each webhook without which nodes are not tainted, or kubelets cannot renew their Leases."""
+    settings = world.control_plane
+    if cut_for_s < settings.timings.grace_s - settings.lease_renewal_s:
+        return
+    for each in world.webhooks:
+        servers = [pod for pod in behind(each.service, world.pods) if pod.ready]
+        if each.guarded and all(pod.node in cut for pod in servers):
+            why = (
+                f"fails closed, watches {' and '.join(sorted(each.guarded))}, and all of its Pods are cut off: what the"
+                " control plane and kubelets cannot write meanwhile isn't modelled; a Pod of it on a node that is not"
+                " cut, or failurePolicy Ignore, would settle it"
+            )
+            yield Doubt(subject=each.subject, why=why)

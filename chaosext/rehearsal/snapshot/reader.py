@@ -195,7 +195,7 @@ class _World:
             network=self._network(nodes, pods),
             mesh=mesh,
             other_meshes=self._other_meshes(services, workloads.values(), pods),
-            webhooks=self._webhooks(services, pods),
+            webhooks=self._webhooks(services, pods, nodes),
             control_plane=control_plane,
             repairs=repairs(nodes, templates(pods), self._health_checks()),
             doubts=(
@@ -482,13 +482,16 @@ class _World:
         )
 
     def _webhooks(
-        self, services: Iterable[tuple[Service, Mapping[str, str]]], pods: Sequence[Pod]
+        self,
+        services: Iterable[tuple[Service, Mapping[str, str]]],
+        pods: Sequence[Pod],
+        nodes: Sequence[Node],
     ) -> tuple[Webhook, ...]:
         configs = (
             (kind, each) for kind in WEBHOOKS for each in self._listed.of(kind, doc.WebhookConfiguration)
         )
         known = (service for service, _ in services)
-        return tuple(webhooks(configs, known, templates(pods), self._namespaces))
+        return tuple(webhooks(configs, known, templates(pods), nodes, self._namespaces))
 
     def _fails_closed(self) -> bool:
         """Whether Istio's webhooks make the API server reject a Pod when the injector is unreachable."""

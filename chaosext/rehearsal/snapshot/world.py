@@ -397,11 +397,15 @@ class OtherMesh:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """An admission webhook that fails closed. `members`: (namespace, owner) of Pods whose creation it must allow."""
+    """An admission webhook that fails closed. `members`: (namespace, owner) of Pods whose creation it must allow.
+
+    `guarded`: what else it must allow, that the control plane and kubelets write.
+    """
 
     subject: str
     service: Service
     members: frozenset[tuple[str, str]] = frozenset()
+    guarded: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

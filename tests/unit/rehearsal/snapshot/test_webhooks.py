@@ -96,6 +96,42 @@ def test_a_label_that_the_snapshot_may_lack_does_not_keep_it_from_being_asked(re
     assert verdict(read(*cluster("worker-2"), hook(namespaceSelector=chosen))) is Forecast.UNKNOWN
 
 
+GUARDS = {
+    "nodes": {"apiGroups": [""], "operations": ["UPDATE"], "resources": ["nodes"]},
+    "the status of nodes": {"apiGroups": ["*"], "operations": ["*"], "resources": ["nodes/status"]},
+    "Leases": {"apiGroups": ["coordination.k8s.io"], "operations": ["UPDATE"], "resources": ["leases"]},
+    "everything": {"apiGroups": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["*"]},
+}
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_what_the_control_plane_cannot_write_makes_the_outcome_unknown(read: Read, name: str) -> None:
+    """Long before any Pod is evicted: nodes are not tainted, and kubelets elsewhere cannot renew their Leases."""
+    hooked = hook("Validating", rules=[GUARDS[name]])
+    assert verdict(read(*cluster("worker-2"), hooked), 60.0) is Forecast.UNKNOWN
+    assert verdict(read(*cluster("worker-2"), hooked), 5.0) is Forecast.PASSED
+    assert verdict(read(*cluster("worker-2", "cp-1"), hooked), 60.0) is Forecast.PASSED
+
+
+@pytest.mark.parametrize(
+    ("label", "verdict_is"), [("kubernetes.io/hostname", "unknown"), ("policy", "passed")]
+)
+def test_nodes_that_it_does_not_select_are_not_guarded(read: Read, label: str, verdict_is: str) -> None:
+    chosen = {"matchExpressions": [{"key": label, "operator": "Exists"}]}
+    hooked = hook(rules=[GUARDS["nodes"]], objectSelector=chosen)
+    assert verdict(read(*cluster("worker-2"), hooked), 60.0) == verdict_is
+
+
+def test_leases_outside_of_its_namespaces_are_not_guarded(read: Read) -> None:
+    elsewhere = {
+        "matchExpressions": [
+            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-node-lease"]}
+        ]
+    }
+    hooked = hook(rules=[GUARDS["Leases"]], namespaceSelector=elsewhere)
+    assert verdict(read(*cluster("worker-2"), hooked), 60.0) is Forecast.PASSED
+
+
 def test_what_is_pruned_is_read_as_before(read: Read) -> None:
     known = {wanted.kind: wanted for wanted in WANTED}
     little = least(known["MutatingWebhookConfiguration"], hook())
