@@ -53,7 +53,7 @@ from chaosext.rehearsal.snapshot.mesh_detection import (
 from chaosext.rehearsal.snapshot.networks import kube_router
 from chaosext.rehearsal.snapshot.networks.calico import READ, is_for_pods
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
-from chaosext.rehearsal.snapshot.networks.cilium_bgp import AGENTS_END, BGP_KINDS
+from chaosext.rehearsal.snapshot.networks.cilium_bgp import AGENT, AGENTS_END, BGP_KINDS, outlasts
 from chaosext.rehearsal.snapshot.networks.detect import detect
 from chaosext.rehearsal.snapshot.networks.flannel import BACKEND
 from chaosext.rehearsal.snapshot.networks.overlays import ANTREA_CONFIG
@@ -171,6 +171,7 @@ class _World:
         self._backends: dict[str, str] = {}
         self._notes: dict[str, dict[str, str]] = {}
         self._routers: dict[str, list[str]] = {}
+        self._outlasts: dict[str, bool] = {}
 
     def made(self, arguments: Sequence[str]) -> World:
         flags, found, pods = given_flags(arguments), self._nodes(), self._pods()
@@ -313,22 +314,26 @@ class _World:
             if each.metadata.namespace == "kube-system" and each.metadata.name.startswith(WITH_TIMINGS):
                 self._static.append(raw)
                 self._sees_manager |= each.metadata.name.startswith(MANAGER)
-            if each.metadata.name.startswith(kube_router.PROGRAM):
-                self._note_router(each.metadata, raw)
+            if each.metadata.name.startswith((kube_router.PROGRAM, AGENT)):
+                self._note_agent(each.metadata, raw)
             pods.append(make(each))
         if doubles := self._listed.doubles:
             said = ", ".join(f"{count} {kind}" for kind, count in sorted(doubles.items()))
             self._assume(f"objects that occur more than once count once, the newest of each: {said}")
         return tuple(pods)
 
-    def _note_router(self, meta: doc.Meta, raw: bytes | memoryview) -> None:
-        """Keep the arguments of kube-router's agents, once for each template."""
+    def _note_agent(self, meta: doc.Meta, raw: bytes | memoryview) -> None:
+        """Keep what is read of a network's agents, once for each template."""
         template = f"{meta.owner} {(meta.labels or {}).get(REVISION, '')}"
-        if template not in self._routers:
-            containers = (plain(raw).get("spec") or {}).get("containers") or ()
+        if template in self._routers or template in self._outlasts:
+            return
+        containers = (plain(raw).get("spec") or {}).get("containers") or ()
+        if meta.name.startswith(kube_router.PROGRAM):
             self._routers[template] = [
                 word for each in containers for word in kube_router.kept_words(command_of(each))
             ]
+        elif meta.owner == f"DaemonSet/{AGENT}":
+            self._outlasts[template] = any(map(outlasts, containers))
 
     def _workloads(self) -> dict[tuple[str, str], Workload]:
         found = (_workload(kind, each) for kind in WORKLOADS for each in self._listed.of(kind, doc.Workload))
@@ -369,7 +374,7 @@ class _World:
         found, specs = detect(self._sighting(nodes, pods)), {id(pod.spec): pod.spec for pod in pods}
         if found.plugin is Plugin.CALICO:
             self._missing.update(kind for kind in CALICO_KINDS if not self._listed.has(kind))
-        if found.plugin is Plugin.CILIUM_BGP:
+        if found.plugin is Plugin.CILIUM_BGP and not (self._outlasts and all(self._outlasts.values())):
             self._otherwise.append(AGENTS_END)
         more: dict[str, Any] = {} if found.hold_s is None else {"hold_s": found.hold_s}
         return Network(

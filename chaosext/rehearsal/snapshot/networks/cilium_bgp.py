@@ -37,16 +37,36 @@ BGP_KINDS = tuple(PLURALS)
 POD_CIDR = "PodCIDR"
 
 
+AGENT = "cilium"
+"""Name of the agents' DaemonSet."""
+
+NEEDS_API = "require-k8s-connectivity"
+"""Header of the agents' liveness probe: whether they are unhealthy without the API server (cilium #38458)."""
+
 AGENTS_END = Alternative(
     name="Cilium's agents",
-    assumed="Cilium's agents, and with them their BGP sessions, outlast the cut, as they do since 1.18",
+    assumed="Cilium's agents, and with them their BGP sessions, outlast the cut, as they do by default since 1.18",
     settles=(
-        "make sure that it is 1.18 or newer, without `livenessProbe.requireK8sConnectivity`, and say with "
-        "--fabric-hears which nodes' Pods stay reachable"
+        f"have the agents' Pods in the snapshot, with the header `{NEEDS_API}: false` in their liveness probe, or say "
+        "with --fabric-hears which nodes' Pods stay reachable"
     ),
     apply=lambda world: replace(world, network=replace(world.network, agents_end=True)),
 )
-"""Before, their liveness probe fails without the API server (cilium #38458)."""
+"""Before, their liveness probe fails without the API server."""
+
+
+def outlasts(container: Values) -> bool:
+    """Whether the container's liveness probe does not ask for the API server."""
+    get = (container.get("livenessProbe") or {}).get("httpGet") or {}
+    headers = _each(get, "httpHeaders")
+    return any(
+        each.get("name") == NEEDS_API and str(each.get("value")).lower() == "false" for each in headers
+    )
+
+
+def kept_header(container: Values) -> list[dict[str, str]]:
+    """Return the header of the liveness probe that is read, and no other."""
+    return [{"name": NEEDS_API, "value": "false"}] if outlasts(container) else []
 
 
 class Announcements:

@@ -102,6 +102,15 @@ def test_a_field_of_another_type_is_no_field(value: object) -> None:
         kept(item("BGPPeer", "leaf", spec={"peerIP": value}))
 
 
+def test_of_ciliums_liveness_probe_only_whether_it_asks_for_the_api_server_is_kept() -> None:
+    made = pod("cilium-x", "worker-1", "kube-system", "DaemonSet/cilium")
+    headers = [{"name": "brief", "value": "s3cr3t"}, {"name": "require-k8s-connectivity", "value": "False"}]
+    made["spec"]["containers"][0]["livenessProbe"] = {"httpGet": {"port": 9879, "httpHeaders": headers}}
+    (container,) = kept(made)["spec"]["containers"]
+    only = [{"name": "require-k8s-connectivity", "value": "false"}]
+    assert container["livenessProbe"] == {"httpGet": {"port": 9879, "httpHeaders": only}}
+
+
 def test_of_a_pools_uses_the_known_ones_are_kept() -> None:
     made = item("IPPool", "pods", spec={"allowedUses": ["Workload", "s3cr3t", "Tunnel"], "blockSize": 26})
     assert kept(made)["spec"] == {"allowedUses": ["Workload", "Tunnel"]}

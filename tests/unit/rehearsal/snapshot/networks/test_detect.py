@@ -581,6 +581,20 @@ def test_pods_on_nodes_that_announce_nothing_are_not_reached(read: Read, items: 
     assert found.reaches(ONE, CP) is False
 
 
+@pytest.mark.parametrize(
+    ("said", "alternatives"), [("false", []), ("true", ["Cilium's agents"]), ("", ["Cilium's agents"])]
+)
+def test_ciliums_agents_outlast_the_cut_where_their_probe_says_so(
+    read: Read, said: str, alternatives: list[str]
+) -> None:
+    made = agents("cilium")
+    for each in made:
+        headers = [{"name": "require-k8s-connectivity", "value": said}] if said else []
+        each["spec"]["containers"][0]["livenessProbe"] = {"httpGet": {"port": 9879, "httpHeaders": headers}}
+    found = [each.name for each in read(*BARE, *made, NATIVE, policy()).alternatives]
+    assert [name for name in found if "Cilium" in name] == alternatives
+
+
 def test_the_rights_that_ciliums_kinds_need_are_named(tmp_path: Path) -> None:
     about = {
         "missed": {
