@@ -75,6 +75,7 @@ class Announcements:
     def __init__(self, seen: NetworkSigns) -> None:
         self._seen = seen
         self._own = {ip for node in seen.nodes for ip in node.addresses}
+        self._afi = "ipv4" if any("." in ip for node in seen.nodes for ip in node.internal_ips) else "ipv6"
         self.nodes: set[str] = set()
         self.doubts: list[Doubt] = []
         for kind in BGP_KINDS:
@@ -105,8 +106,7 @@ class Announcements:
                 if "autoDiscovery" in peer and not peer.get("peerAddress"):
                     self._doubt(subject, "spec.bgpInstances.peers.autoDiscovery", "its peers aren't modelled")
                 reference = peer.get("peerConfigRef")
-                name = str(reference.get("name", "")) if isinstance(reference, dict) else ""
-                if self._exports(subject, name):
+                if isinstance(reference, dict) and self._exports(subject, str(reference.get("name", ""))):
                     address = str(peer.get("peerAddress") or "")
                     self._announce(subject, "spec.bgpInstances.peers.peerAddress", spec, [address])
 
@@ -120,7 +120,7 @@ class Announcements:
         families = [
             family
             for family in _each(_spec(configs[0]), "families")
-            if family.get("advertisements") is not None
+            if family.get("advertisements") is not None and family.get("afi") in ("", None, self._afi)
         ]
         return any(self._advertises(family["advertisements"]) for family in families)
 
@@ -162,7 +162,7 @@ def kept(kind: str, item: Values) -> dict[str, Any]:
 
 def _kept_spec(kind: str, spec: Values) -> dict[str, Any]:
     if kind == PEER_CONFIG:
-        return {"families": [_picked(each, "advertisements") for each in _each(spec, "families")]}
+        return {"families": [_picked(each, "afi", "advertisements") for each in _each(spec, "families")]}
     if kind == ADVERTISEMENT:
         return {
             "advertisements": [_picked(each, "advertisementType") for each in _each(spec, "advertisements")]
