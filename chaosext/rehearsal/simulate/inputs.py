@@ -170,15 +170,6 @@ class SimulationInputs:
         return found
 
     @cached_property
-    def members_of_sets(self) -> dict[tuple[str, str], list[Pod]]:
-        """(namespace, owner) of each StatefulSet -> its Pods."""
-        found: dict[tuple[str, str], list[Pod]] = defaultdict(list)
-        for pod in self.world.pods:
-            if pod.owner.startswith("StatefulSet/") and not is_over(pod):
-                found[pod.namespace, pod.owner].append(pod)
-        return found
-
-    @cached_property
     def follows_all(self) -> bool:
         return sum(map(len, self.pods_on.values())) <= WATCH_ALL_PODS
 

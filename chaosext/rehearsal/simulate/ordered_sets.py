@@ -24,6 +24,7 @@ class OrderedSets:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._newest: dict[str, Followed] = {}
+        self._members_of: dict[tuple[str, str], list[Pod]] = {}
         self._waiting: dict[tuple[str, str], dict[Followed, None]] = defaultdict(dict)
 
     def holds_back(self, made: Followed) -> bool:
@@ -50,11 +51,17 @@ class OrderedSets:
 
     def _is_next(self, made: Followed) -> bool:
         own = ordinal(made.subject)
-        return all(
-            self._is_ready(pod)
-            for pod in self._scene.stage.members_of_sets[made.key]
-            if ordinal(pod.subject) < own
-        )
+        return all(self._is_ready(pod) for pod in self._members(made) if ordinal(pod.subject) < own)
+
+    def _members(self, made: Followed) -> list[Pod]:
+        """Return the Pods of the StatefulSet before the cut."""
+        if made.key not in self._members_of:
+            units = self._scene.stage.roster.of(made.namespace, made.owner, made.group.spec)
+            found = [
+                pod for unit in units if unit.service is None for pod in unit.pods if pod.owner == made.owner
+            ]
+            self._members_of[made.key] = found
+        return self._members_of[made.key]
 
     def _is_ready(self, pod: Pod) -> bool:
         """Whether the Pod is Ready. One that isn't tracked is as it was before the cut."""

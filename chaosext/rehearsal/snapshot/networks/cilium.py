@@ -118,7 +118,9 @@ def _native(seen: NetworkSigns, subject: str, config: Mapping[str, str], doubts:
         return proven(Plugin.UNKNOWN, "", *doubts, Doubt(subject=subject, key="ipam", why=said))
     if is_direct and config.get(SKIPS, "false") != "true":
         return proven(
-            Plugin.OVERLAY, "Cilium's direct routes between nodes, by its ConfigMap cilium-config", *doubts
+            Plugin.OVERLAY,
+            "Cilium's direct routes between nodes, by its ConfigMap cilium-config (docs.cilium.io, Routing)",
+            *doubts,
         )
     if config.get(SPEAKS, "false") == "true":
         return _announced(seen, subject, doubts)
@@ -142,5 +144,8 @@ def _announced(seen: NetworkSigns, subject: str, doubts: tuple[Doubt, ...]) -> S
         doubts = (*doubts, Doubt(subject=subject, key=SPEAKS, why=why))
     if doubts:
         return Shown(plugin=Plugin.UNKNOWN, doubts=doubts)
-    said = f"Cilium's BGP: {len(bgp.nodes)} of {len(seen.nodes)} nodes announce their Pods to the fabric"
+    said = (
+        f"Cilium's BGP: {len(bgp.nodes)} of {len(seen.nodes)} nodes announce their Pods to the fabric "
+        "(docs.cilium.io, BGP Control Plane)"
+    )
     return Shown(plugin=Plugin.CILIUM_BGP, shown=said, announcing=frozenset(bgp.nodes))

@@ -86,7 +86,7 @@ def kube_router(seen: NetworkSigns) -> Shown:
 
 def _said(meshed: bool, announcing: Iterable[str]) -> str:
     sessions = ["between all nodes"] * meshed + ["with the fabric"] * bool(announcing)
-    return f"kube-router's BGP sessions {' and '.join(sessions)}, by its agent on every node"
+    return f"kube-router's BGP sessions {' and '.join(sessions)} (its docs/bgp.md, and GoBGP's source)"
 
 
 def _unreadable(found: Sequence[Sequence[str]]) -> Iterator[Doubt]:
