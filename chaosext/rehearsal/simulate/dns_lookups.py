@@ -42,6 +42,8 @@ class Lookups:
         self._frozen: list[list[Followed]] = []
         self._stale: dict[int, int] = {}
         """Node that is cut off -> number of the frozen endpoints that it knows; the others know the present ones."""
+        self._kept: dict[int, int] = {}
+        """Node that has reconnected -> number of the frozen endpoints that it doesn't remove, if it removes none."""
         self._views: dict[int, Dns] = {}
         self._since_s: dict[int, float] | None = {}
         """Since when each observer has its view; None once nothing counts any more."""
@@ -64,7 +66,9 @@ class Lookups:
                 self._scene.at(self._scene.hears_s(number), self._learn, number)
 
     def _learn(self, t: float, number: int) -> None:
-        del self._stale[number]
+        age = self._stale.pop(number)
+        if self._stage.world.network.keeps_backends:
+            self._kept[number] = age
         if self._notes(t, number, self.view(number)):
             self._changed(t)
 
@@ -126,11 +130,23 @@ class Lookups:
         return self._known_to(number).view(number, self._scene.epoch)
 
     def _known_to(self, number: int) -> _Endpoints:
-        """Return the endpoints that a node knows; a node that is cut off keeps those from before the cut."""
-        age, stage = self._stale.get(number), self._stage
-        known = self._endpoints() if age is None else self._frozen[age]
+        """Return the endpoints that a node knows."""
+        stage, known = self._stage, self._known(*self._known_since(number))
         cached = stage.world.network.nodelocal_dns
         return _Endpoints(known, stage, cached=cached, captured=stage.captured)
+
+    def _known_since(self, number: int) -> tuple[int | None, int | None]:
+        """Return the numbers of frozen endpoints: those that a node knows alone, and those beside the present ones."""
+        return self._stale.get(number), self._kept.get(number)
+
+    def _known(self, frozen: int | None, kept: int | None) -> list[Followed]:
+        """Return endpoints; a node that is cut off keeps those from before the cut."""
+        if frozen is not None:
+            return self._frozen[frozen]
+        present = self._endpoints()
+        if kept is None:
+            return present
+        return [*present, *(pod for pod in self._frozen[kept] if not pod.ready and pod not in present)]
 
     def views(self) -> dict[int, Dns]:
         """Return the state of each observer."""
@@ -142,27 +158,23 @@ class Lookups:
 
         Observers of the same kind that know the same endpoints and host none of them share one result.
         """
-        stage, stale = self._stage, self._stale
+        stage = self._stage
         if not stage.knows_dns:
             return lambda _: Dns.UNKNOWN
         cached = self._is_stale_served if names else stage.world.network.nodelocal_dns
         captured = frozenset[int]() if names else stage.captured
-        known: dict[int | None, _Endpoints] = {
-            None: _Endpoints(self._endpoints(), stage, cached=cached, captured=captured)
-        }
-        known.update(
-            (each, _Endpoints(self._frozen[each], stage, cached=cached, captured=captured))
-            for each in set(stale.values())
-        )
+        known: dict[tuple[int | None, int | None], _Endpoints] = {}
         epoch, kinds = self._scene.epoch, stage.kinds
-        seen: dict[tuple[int, int | None], Dns] = {}
+        seen: dict[tuple[int, tuple[int | None, int | None]], Dns] = {}
 
         def view(number: int) -> Dns:
-            age = stale.get(number)
-            endpoints = known[age]
+            since = self._known_since(number)
+            if since not in known:
+                known[since] = _Endpoints(self._known(*since), stage, cached=cached, captured=captured)
+            endpoints = known[since]
             if number in endpoints.hosts:
                 return endpoints.view(number, epoch)
-            key = kinds[number], age
+            key = kinds[number], since
             if key not in seen:
                 seen[key] = endpoints.view(number, epoch)
             return seen[key]

@@ -1,11 +1,11 @@
 """Reduce each object to the fields that a rehearsal needs; `chaosext snapshot` writes nothing else.
 
 Every field that is kept is named here or in documents.py. A snapshot therefore never contains a Secret, an
-environment variable, an image, a command, a header of a hook or probe (but one of Cilium's), a ConfigMap other than
-Cilium's routing settings, kubelet's clusterDNS and how long NodeLocal DNSCache serves expired names, or an annotation
-other than Calico's addresses, flannel's backend, kube-router's peers, KWOK's mark, a Service's topology and
-chaosext.io/quorum. Of a node's providerID only its scheme is kept. The only arguments kept are those flags of the
-control plane (control_plane_flags.READ_FLAGS) and of kube-router that a prediction reads.
+environment variable, an image (but the version of Cilium's agents), a command, a header of a hook or probe (but one
+of theirs), a ConfigMap other than Cilium's routing settings, kubelet's clusterDNS and how long NodeLocal DNSCache
+serves expired names, or an annotation other than Calico's addresses, flannel's backend, kube-router's peers, KWOK's
+mark, a Service's topology and chaosext.io/quorum. Of a node's providerID only its scheme is kept. The only arguments
+kept are those flags of the control plane (control_plane_flags.READ_FLAGS) and of kube-router that a prediction reads.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from chaosext.rehearsal.snapshot.networks import cilium_bgp, kube_router
 from chaosext.rehearsal.snapshot.networks.calico import HARMLESS, READ, USED_FOR, USES
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
 from chaosext.rehearsal.snapshot.networks.cilium import KEYS as CILIUM_KEYS
+from chaosext.rehearsal.snapshot.networks.cilium_agents import AGENT, kept_of_agent
 from chaosext.rehearsal.snapshot.networks.flannel import BACKEND
 from chaosext.rehearsal.snapshot.reader import NODE_LEASES, WITH_TIMINGS, WORKLOADS, command_of
 
@@ -204,17 +205,19 @@ def _complete_pod(kept: dict[str, Any], item: Mapping[str, Any]) -> None:
     if item["metadata"]["name"].startswith(WITH_TIMINGS):
         for container, whole in zip(kept["spec"]["containers"], item["spec"]["containers"], strict=True):
             container["command"] = [each for each in command_of(whole) if _is_timing(each)]
-    if item["metadata"]["name"].startswith((kube_router.PROGRAM, cilium_bgp.AGENT)):
+    if item["metadata"]["name"].startswith((kube_router.PROGRAM, AGENT)):
         _complete_agent(kept, item)
 
 
 def _complete_agent(kept: dict[str, Any], item: Mapping[str, Any]) -> None:
-    """Keep what is read of a network's agent: kube-router's flags, and a header of Cilium's liveness probe."""
+    """Keep what is read of a network's agent: kube-router's flags; Cilium's version and one header of its probe."""
     for container, whole in zip(kept["spec"]["containers"], item["spec"]["containers"], strict=True):
         if words := kube_router.kept_words(command_of(whole)):
             container["command"] = words
-        if headers := cilium_bgp.kept_header(whole):
-            container.setdefault("livenessProbe", {}).setdefault("httpGet", {})["httpHeaders"] = headers
+        of_agent = kept_of_agent(whole)
+        if probe := of_agent.pop("livenessProbe", None):
+            container.setdefault("livenessProbe", {}).setdefault("httpGet", {}).update(probe["httpGet"])
+        container.update(of_agent)
 
 
 def _is_timing(word: str) -> bool:

@@ -53,7 +53,13 @@ from chaosext.rehearsal.snapshot.mesh_detection import (
 from chaosext.rehearsal.snapshot.networks import kube_router
 from chaosext.rehearsal.snapshot.networks.calico import READ, is_for_pods
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
-from chaosext.rehearsal.snapshot.networks.cilium_bgp import AGENT, AGENTS_END, BGP_KINDS, outlasts
+from chaosext.rehearsal.snapshot.networks.cilium_agents import (
+    AGENT,
+    AgentShown,
+    agent_alternatives,
+    agent_shown,
+)
+from chaosext.rehearsal.snapshot.networks.cilium_bgp import BGP_KINDS
 from chaosext.rehearsal.snapshot.networks.detect import detect
 from chaosext.rehearsal.snapshot.networks.flannel import BACKEND
 from chaosext.rehearsal.snapshot.networks.overlays import ANTREA_CONFIG
@@ -171,7 +177,7 @@ class _World:
         self._backends: dict[str, str] = {}
         self._notes: dict[str, dict[str, str]] = {}
         self._routers: dict[str, list[str]] = {}
-        self._outlasts: dict[str, bool] = {}
+        self._agents: dict[str, AgentShown] = {}
 
     def made(self, arguments: Sequence[str]) -> World:
         flags, found, pods = given_flags(arguments), self._nodes(), self._pods()
@@ -325,7 +331,7 @@ class _World:
     def _note_agent(self, meta: doc.Meta, raw: bytes | memoryview) -> None:
         """Keep what is read of a network's agents, once for each template."""
         template = f"{meta.owner} {(meta.labels or {}).get(REVISION, '')}"
-        if template in self._routers or template in self._outlasts:
+        if template in self._routers or template in self._agents:
             return
         containers = (plain(raw).get("spec") or {}).get("containers") or ()
         if meta.name.startswith(kube_router.PROGRAM):
@@ -333,7 +339,7 @@ class _World:
                 word for each in containers for word in kube_router.kept_words(command_of(each))
             ]
         elif meta.owner == f"DaemonSet/{AGENT}":
-            self._outlasts[template] = any(map(outlasts, containers))
+            self._agents[template] = agent_shown(containers)
 
     def _workloads(self) -> dict[tuple[str, str], Workload]:
         found = (_workload(kind, each) for kind in WORKLOADS for each in self._listed.of(kind, doc.Workload))
@@ -374,8 +380,7 @@ class _World:
         found, specs = detect(self._sighting(nodes, pods)), {id(pod.spec): pod.spec for pod in pods}
         if found.plugin is Plugin.CALICO:
             self._missing.update(kind for kind in CALICO_KINDS if not self._listed.has(kind))
-        if found.plugin is Plugin.CILIUM_BGP and not (self._outlasts and all(self._outlasts.values())):
-            self._otherwise.append(AGENTS_END)
+        self._otherwise += agent_alternatives(found.plugin, self._agents.values())
         more: dict[str, Any] = {} if found.hold_s is None else {"hold_s": found.hold_s}
         return Network(
             plugin=found.plugin,

@@ -340,7 +340,8 @@ class Network:
     according to the plan.
     `announcing`: the nodes that announce their Pods to the fabric, with kube-router or Cilium. `lingers_s`: for how
     long graceful restart keeps the routes of a session that has ended. `agents_end`: Cilium's agents end without the
-    API server. `ebpf`: Felix forwards Pod traffic by eBPF; `typha`: the nodes of its Typha.
+    API server; `keeps_backends`: they do not remove Services' old endpoints after they were cut off. `ebpf`: Felix
+    forwards Pod traffic by eBPF; `typha`: the nodes of its Typha.
     """
 
     plugin: Plugin = Plugin.UNKNOWN
@@ -359,6 +360,7 @@ class Network:
     announcing: frozenset[str] = frozenset()
     lingers_s: float = 0.0
     agents_end: bool = False
+    keeps_backends: bool = False
     ebpf: bool = False
     typha: frozenset[str] = frozenset()
     nodelocal_dns: bool = False

@@ -9,7 +9,6 @@ Source: docs.cilium.io, "BGP Control Plane Resources" and "BGP Control Plane Res
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +16,7 @@ import msgspec
 from chaosext.rehearsal.snapshot import documents as doc
 from chaosext.rehearsal.snapshot.node_patterns import selects
 from chaosext.rehearsal.snapshot.pod_specs import selector
-from chaosext.rehearsal.snapshot.world import Alternative, Doubt
+from chaosext.rehearsal.snapshot.world import Doubt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,38 +34,6 @@ PLURALS = {
 BGP_KINDS = tuple(PLURALS)
 
 POD_CIDR = "PodCIDR"
-
-
-AGENT = "cilium"
-"""Name of the agents' DaemonSet."""
-
-NEEDS_API = "require-k8s-connectivity"
-"""Header of the agents' liveness probe: whether they are unhealthy without the API server (cilium #38458)."""
-
-AGENTS_END = Alternative(
-    name="Cilium's agents",
-    assumed="Cilium's agents, and with them their BGP sessions, outlast the cut, as they do by default since 1.18",
-    settles=(
-        f"have the agents' Pods in the snapshot, with the header `{NEEDS_API}: false` in their liveness probe, or say "
-        "with --fabric-hears which nodes' Pods stay reachable"
-    ),
-    apply=lambda world: replace(world, network=replace(world.network, agents_end=True)),
-)
-"""Before, their liveness probe fails without the API server."""
-
-
-def outlasts(container: Values) -> bool:
-    """Whether the container's liveness probe does not ask for the API server."""
-    get = (container.get("livenessProbe") or {}).get("httpGet") or {}
-    headers = _each(get, "httpHeaders")
-    return any(
-        each.get("name") == NEEDS_API and str(each.get("value")).lower() == "false" for each in headers
-    )
-
-
-def kept_header(container: Values) -> list[dict[str, str]]:
-    """Return the header of the liveness probe that is read, and no other."""
-    return [{"name": NEEDS_API, "value": "false"}] if outlasts(container) else []
 
 
 class Announcements:

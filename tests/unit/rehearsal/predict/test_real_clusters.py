@@ -149,6 +149,23 @@ def openshift() -> tuple[Item, ...]:
     )
 
 
+def on_talos(version: str) -> tuple[Item, ...]:
+    """Cilium's tunnels, with agents of a version, or one that isn't shown."""
+    agents = daemons("cilium", ALL)
+    for each in agents:
+        if version and each["kind"] == "Pod":
+            image = f"quay.io/cilium/cilium:{version}@sha256:1"
+            each["spec"]["containers"] = [{"name": "cilium-agent", "image": image}]
+    return (
+        *machines(ALL),
+        *SHOP,
+        *agents,
+        *daemons("cilium-envoy", ALL),
+        cilium_config(routing_mode="tunnel", tunnel_protocol="vxlan", ipam="kubernetes"),
+        item("CiliumNode", "w-1", api="cilium.io/v2"),
+    )
+
+
 class Expected(NamedTuple):
     """`says`: part of what the routes rest on, or of the doubts. `cut`: the cut nodes, by default all workers."""
 
@@ -237,17 +254,13 @@ CLUSTERS: dict[str, Expected] = {
         "passed",
         "flannel's routes (vxlan)",
     ),
-    "Talos with Cilium": Expected(
-        (
-            *machines(ALL),
-            *SHOP,
-            *daemons("cilium", ALL),
-            *daemons("cilium-envoy", ALL),
-            cilium_config(routing_mode="tunnel", tunnel_protocol="vxlan", ipam="kubernetes"),
-            item("CiliumNode", "w-1", api="cilium.io/v2"),
-        ),
-        "passed",
-        "Cilium's tunnels",
+    "Talos with Cilium": Expected(on_talos(""), "passed", "Cilium's tunnels"),
+    "Talos with Cilium that removes old endpoints": Expected(
+        on_talos("v1.19.3"), "passed", "Cilium's tunnels"
+    ),
+    # kube-dns moves, and nodes may keep its old endpoints.
+    "Talos with Cilium that keeps old endpoints": Expected(
+        on_talos("v1.19.2"), "unknown", "Cilium's tunnels"
     ),
     "k3s with flannel's host-gw": Expected(
         (
@@ -340,6 +353,14 @@ CLUSTERS: dict[str, Expected] = {
         "Terway carries Pod traffic",
     ),
 }
+
+
+def test_what_cilium_may_keep_matters_only_if_kube_dns_moves(tmp_path: Path) -> None:
+    world = read_snapshot([written(tmp_path / "cluster.json", listed(*on_talos("v1.18.0")))])
+    long = rehearse(world, Plan(cut_nodes=cut_nodes(world, ""), cut_for_s=480.0), samples=6)
+    assert "upgrade Cilium to 1.19.3" in str(long.otherwise[0])
+    short = rehearse(world, Plan(cut_nodes=cut_nodes(world, ""), cut_for_s=200.0), samples=6)
+    assert (short.verdict.value, short.otherwise) == ("passed", ())
 
 
 @pytest.mark.parametrize("name", CLUSTERS)

@@ -111,6 +111,13 @@ def test_of_ciliums_liveness_probe_only_whether_it_asks_for_the_api_server_is_ke
     assert container["livenessProbe"] == {"httpGet": {"port": 9879, "httpHeaders": only}}
 
 
+def test_of_ciliums_image_only_the_version_is_kept() -> None:
+    made = pod("cilium-x", "worker-1", "kube-system", "DaemonSet/cilium")
+    images = {"cilium-agent": "s3cr3t.example/cilium:v1.19.2@sha256:1", "other": "s3cr3t.example/x:v1.0.0"}
+    made["spec"]["containers"] = [{"name": name, "image": image} for name, image in images.items()]
+    assert [each.get("image") for each in kept(made)["spec"]["containers"]] == ["cilium:v1.19.2", None]
+
+
 def test_of_a_pools_uses_the_known_ones_are_kept() -> None:
     made = item("IPPool", "pods", spec={"allowedUses": ["Workload", "s3cr3t", "Tunnel"], "blockSize": 26})
     assert kept(made)["spec"] == {"allowedUses": ["Workload", "Tunnel"]}
