@@ -3,7 +3,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
-SOURCES := pyproject.toml kind-config.yaml README.md $(shell find chaosext experiments -type f -not -name '*.pyc')
+SOURCES := pyproject.toml kind-config.yaml README.md $(wildcard deploy/*.yaml) $(shell find chaosext experiments examples -type f -not -name '*.pyc')
 KIND_TESTS ?= tests/kind
 EXPERIMENT := experiments/control-plane-partition.yaml
 SNAPSHOTS := $(addprefix examples/snapshots/,story.json mitigated.json larger.json.gz)

@@ -9,7 +9,9 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
+from chaosext.cli.options import Names
 from chaosext.model.errors import Refused
 from chaosext.model.printable import json_text, say_document, say_json, say_lines
 from chaosext.model.redact import veiled_whole
@@ -39,6 +41,26 @@ class Form(StrEnum):
         return self is Form.WIDE
 
 
+class OutputFile(click.ParamType):  # type: ignore[type-arg]
+    """A file or directory to write, or `-` for stdout. The name of a form of answers is a mistake here."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value in list(Form):
+            self.fail(
+                f"{value!r} is a format, but a file is expected here; write -o ./{value} for this name",
+                param,
+                ctx,
+            )
+        return str(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
+
+
 def answers(schema: str = "") -> Callable[[Command], Command]:
     """Give a command the options `--output` and `--json`; it gets the chosen form as `form`.
 
@@ -49,7 +71,7 @@ def answers(schema: str = "") -> Callable[[Command], Command]:
     output = click.option(
         "-o",
         "--output",
-        type=click.Choice([form.value for form in Form]),
+        type=Names([form.value for form in Form]),
         default=Form.TEXT.value,
         help=f"json, yaml: the same data{said}; wide: text with all details.  [default: text]",
     )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.cli.options import InputFile, OutputFile, cluster_options, context_or_current
+from chaosext.cli.answer import OutputFile
+from chaosext.cli.options import InputFile, cluster_options, context_or_current
 from chaosext.model.printable import say
 
 if TYPE_CHECKING:

@@ -104,7 +104,7 @@ def _with_habits(command: click.Command, path: str) -> click.Command:
     """Give a command what all have: `--verbose`, and environment variables for what may have defaults."""
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():
-            _with_habits(inner, f"{path} {name}")
+            inner.short_help = _first_sentence(_with_habits(inner, f"{path} {name}").help or "")
         return command
     if not any("--verbose" in each.opts for each in command.params):
         shown = "With an internal error, print its traceback."
@@ -116,6 +116,11 @@ def _with_habits(command: click.Command, path: str) -> click.Command:
         if isinstance(option, click.Option):
             option.allow_from_autoenv = option in allowed
     return command
+
+
+def _first_sentence(text: str) -> str:
+    """Return the first sentence of a help text whole; click would cut it off after 45 characters."""
+    return " ".join(re.split(r"(?<=\.)\s|\n\n", text.strip(), maxsplit=1)[0].split())
 
 
 @click.group(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from chaosext.cli import examples
+from chaosext.cli.bundled_examples import EXAMPLE, EXAMPLES, path_of
 from chaosext.model.errors import did_you_mean
 from chaosext.model.files import STDIN
 
@@ -33,17 +33,17 @@ class InputFile(click.ParamType):  # type: ignore[type-arg]
     name = "file"
 
     def __init__(self, kind: str = "") -> None:
-        """`kind`: which examples may stand here, one of `examples.KINDS`."""
+        """`kind`: which bundled examples may stand here, such as `snapshot`."""
         self._kind = kind
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         given = os.fspath(value)
         if given == str(STDIN) and ctx is not None:
             _read_once(param, ctx)
-        if not given.startswith(examples.PREFIX):
+        if not given.startswith(EXAMPLE):
             return Path(given)
         try:
-            return examples.path_of(given, self._kind)
+            return path_of(given.removeprefix(EXAMPLE), self._kind)
         except LookupError as error:
             self.fail(str(error.args[0]), param, ctx)
 
@@ -51,8 +51,8 @@ class InputFile(click.ParamType):  # type: ignore[type-arg]
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         names = (
-            CompletionItem(f"{examples.PREFIX}{each.name}", help=each.about)
-            for each in examples.EXAMPLES
+            CompletionItem(f"{EXAMPLE}{each.name}", help=each.about)
+            for each in EXAMPLES
             if each.kind == self._kind
         )
         found = [item for item in names if incomplete and item.value.startswith(incomplete)]
@@ -66,28 +66,6 @@ def _read_once(param: click.Parameter | None, ctx: click.Context) -> None:
         both = f"{before} and {here}" if before != here else f"{here} twice"
         raise click.UsageError(f"- is given for {both}, but stdin can be read only once; use a file", ctx)
     ctx.meta[READ_STDIN] = here
-
-
-class OutputFile(click.ParamType):  # type: ignore[type-arg]
-    """A file or directory to write, or `-` for stdout. The name of a form of answers is a mistake here."""
-
-    name = "file"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from chaosext.cli.answer import Form
-
-        if value in list(Form):
-            self.fail(
-                f"{value!r} is a format, but a file is expected here; write -o ./{value} for this name",
-                param,
-                ctx,
-            )
-        return str(value)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        return [CompletionItem(incomplete, type="file")]
 
 
 class Names(click.Choice[str]):

@@ -17,13 +17,12 @@ from chaosext.cli.page_files import check_places, report_option, write_rehearsal
 from chaosext.cli.rehearsal_view import Details, WordsKept, show
 from chaosext.model.files import STDIN
 from chaosext.model.printable import say, say_document
-from chaosext.rehearsal.predict.scenarios import ScenarioRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from chaosext.rehearsal.predict.scenarios import Scenario
+    from chaosext.rehearsal.predict.scenarios import Scenario, ScenarioRunner
     from chaosext.rehearsal.simulate.planned_cut import Flap, Plan
     from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
@@ -436,6 +435,8 @@ def play_all(
     world: World, scenarios: Sequence[Scenario], samples: int | None, budget: TimeBudget
 ) -> Iterator[dict[str, Any]]:
     """Yield the results of the scenarios in their order. Raises `Refused` for the first invalid one."""
+    from chaosext.rehearsal.predict.scenarios import ScenarioRunner
+
     workers = min(len(os.sched_getaffinity(0)), len(scenarios))
     if workers < 2 or len(scenarios) <= ALONE:
         yield from map(ScenarioRunner(world, samples, budget).play, scenarios)
@@ -447,6 +448,8 @@ def play_all(
 
 def _prepare(world: World, samples: int | None, budget: TimeBudget) -> None:
     global _runner
+    from chaosext.rehearsal.predict.scenarios import ScenarioRunner
+
     _runner = ScenarioRunner(world, samples, budget)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.cli.options import Names, OutputFile, quiet
+from chaosext.cli.answer import OutputFile
+from chaosext.cli.options import Names, quiet
 from chaosext.model.printable import say, say_document, say_json
 
 if TYPE_CHECKING:

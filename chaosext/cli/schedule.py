@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.cli.options import InputFile, Names, OutputFile, cluster_options
+from chaosext.cli.answer import OutputFile
+from chaosext.cli.options import InputFile, Names, cluster_options
 from chaosext.model.printable import say, say_document
 
 if TYPE_CHECKING:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import os
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chaosext.model.bounded_json import MOST_DEPTH, MOST_VALUES, BeyondBounds, number_fits, parse_json
 from chaosext.model.errors import Refused
-from chaosext.model.files import read_file
+from chaosext.model.files import STDIN, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +38,22 @@ def read_document(path: Path, what: str) -> tuple[Any, bytes]:
         data = read_file(path)
         return parse_yaml(data), data
     except OSError as error:
-        raise Refused(f"{what} {path}: {error.strerror}", "use a readable file") from None
+        raise Refused(f"{what} {path}: {error.strerror}", file_hint(path)) from None
     except BeyondBounds as error:
         raise Refused(f"{what} {path}: {error}", "make it smaller, and expand its aliases") from None
     except ValueError as error:
         raise Refused(f"{what} {path}: neither YAML nor JSON: {error!s:.300}", "repair the file") from None
+
+
+def file_hint(path: Path, otherwise: str = "use a readable file") -> str:
+    """Return the fix for a file that can't be read: the one beside it that was probably meant, if it is missing."""
+    if path == STDIN:
+        return "pipe a file into it"
+    with suppress(OSError):
+        near = [] if path.exists() else get_close_matches(path.name, os.listdir(path.parent), n=1)  # noqa: PTH208
+        if near:
+            return f"did you mean {path.with_name(near[0])}?"
+    return otherwise
 
 
 def parse_yaml(data: str | bytes) -> Any:

@@ -6,8 +6,10 @@ run.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,8 @@ def load_experiment(path: Path) -> Experiment:
     to a bundled experiment.
     """
     found = path if os.path.lexists(path) else bundled(path.name) or path
+    if not os.path.lexists(found) and (near := get_close_matches(path.name, _bundled_names(), n=1)):
+        raise Refused(f"experiment {path}: {os.strerror(errno.ENOENT)}", f"did you mean {near[0]}?")
     experiment = _parse(found)
     _check_keys(experiment)
     if isinstance(experiment.get("configuration"), dict):
@@ -99,11 +103,18 @@ def require_playable(experiment: Experiment) -> None:
     _check_by_chaoslib({**experiment, "configuration": {}, "secrets": {}})
 
 
+_PACKAGE = Path(__file__).parents[1]
+_PLACES = (_PACKAGE / "experiments", _PACKAGE.parent / "experiments")
+"""Where the bundled experiments are: in a wheel, in a checkout."""
+
+
+def _bundled_names() -> list[str]:
+    return [path.stem for place in _PLACES for path in place.glob("*.yaml")]
+
+
 def bundled(name: str) -> Path | None:
     """Return the file of a bundled experiment, by its name without `.yaml`; None if there is none."""
-    package = Path(__file__).parents[1]
-    places = (package / "experiments", package.parent / "experiments")  # in a wheel, in a checkout
-    found = (place / f"{name}.yaml" for place in places)
+    found = (place / f"{name}.yaml" for place in _PLACES)
     return next((path for path in found if os.path.isfile(path)), None)  # noqa: PTH113  no name is too long for it
 
 

@@ -6,6 +6,7 @@ Source of the selector's grammar: k8s.io/apimachinery/pkg/labels/selector.go (`P
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
@@ -52,10 +53,11 @@ def selected(world: World, wanted: str, field: str) -> frozenset[str]:
         return _named(parts, known, field)
     found = matching(world, wanted, field)
     if not found:
-        some = ", ".join(sorted(known)[:3])
+        near = get_close_matches(wanted, known, n=1)
+        some = f"did you mean {near[0]}?" if near else f"nodes are {', '.join(sorted(known)[:3])}, …"
         raise Refused(
             f"{field} {wanted!r} is neither a node's name nor a selector that matches a node",
-            f"{FIX}; nodes are {some}, …",
+            f"{FIX}; {some}",
         )
     return found
 

@@ -11,11 +11,12 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
+from chaosext.cluster.object_files import file_hint
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.snapshot.documents import Head
 from chaosext.rehearsal.snapshot.input_files import Source, sources
@@ -25,7 +26,6 @@ from chaosext.rehearsal.snapshot.yaml_text import json_of_yaml
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from mmap import mmap
-    from pathlib import Path
 
     from chaosext.rehearsal.snapshot.documents import Identity
 
@@ -173,7 +173,7 @@ def read_files(paths: Sequence[Path], reading: Reading | None = None) -> Listed:
                 reading.passed_over += 1
     except OSError as error:
         name = error.filename or ", ".join(map(str, paths))
-        raise Refused(f"{name}: {error.strerror or error}", HOW_TO) from None
+        raise Refused(f"{name}: {error.strerror or error}", file_hint(Path(name), HOW_TO)) from None
     taking.finish()
     if not found:
         raise Refused(f"{', '.join(map(str, paths))}: no file in it has Kubernetes objects", HOW_TO)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from chaosext.cluster.object_files import file_hint
 from chaosext.model.bounded_json import JSON_BYTES, parse_json
 from chaosext.model.errors import MALFORMED, Refused
 from chaosext.model.files import Folder
@@ -83,7 +84,7 @@ def read_run(path: Path) -> RunData:
         here = "not a run's directory"
     except OSError as error:
         here = "no such directory" if not path.exists() else f"can't be opened ({error.strerror})"
-    raise Refused(f"{path}: {here}", "give a run's directory, its id, or `latest`")
+    raise Refused(f"{path}: {here}", file_hint(path, "give a run's directory, its id, or `latest`"))
 
 
 def _read(folder: Folder) -> RunData:

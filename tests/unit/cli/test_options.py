@@ -14,7 +14,7 @@ from checkout import ROOT
 from click.shell_completion import ShellComplete
 
 from chaosext.cli import examples
-from chaosext.cli.examples import EXAMPLES
+from chaosext.cli.bundled_examples import EXAMPLES, Example
 from chaosext.cli.main import cli, invoke
 from chaosext.cluster.kubeconfig import current_context, known_contexts
 from chaosext.model.errors import Refused
@@ -106,7 +106,7 @@ def test_a_format_is_not_taken_for_a_file(
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
-def test_an_example_is_there_and_its_command_is_one(example: examples.Example) -> None:
+def test_an_example_is_there_and_its_command_is_one(example: Example) -> None:
     assert example.path.is_file()
     words = example.use.split()[1:]
     command = cli.get_command(click.Context(cli), words[0])
@@ -128,8 +128,8 @@ def test_every_bundled_file_has_a_name() -> None:
     ("arguments", "fix"),
     [
         (["rehearse", "example:stroy"], "did you mean example:story?"),
-        (["rehearse", "example:zones"], "is a scenarios, not a snapshot"),
-        (["gate", "--cutover", "example:story"], "is a snapshot, not a cutover"),
+        (["rehearse", "example:zones"], "is of kind scenarios, not snapshot"),
+        (["gate", "--cutover", "example:story"], "is of kind snapshot, not cutover"),
         (["examples", "larg"], "did you mean larger?"),
     ],
 )
@@ -159,6 +159,7 @@ def test_an_example_can_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
         (["rehearse", "--snapsht", "x"], "no such option --snapsht", "did you mean --snapshot?"),
         (["rehearse", "x", "--with", "dns-afinity"], "unknown name 'dns-afinity'", "did you mean dns-affinity?"),
         (["status", "--transport", "pdo"], "unknown name 'pdo'", "did you mean pod?"),
+        (["gate", "-o", "jsn"], "unknown name 'jsn'", "did you mean json?"),
         (["gate"], "missing option '--cutover'", "see `chaosext gate --help`"),
     ],
 )  # fmt: skip
