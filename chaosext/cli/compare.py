@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chaosext.cli.answer import Form, answers
-from chaosext.cli.options import InputFile
+from chaosext.cli.options import InputFile, Names
 from chaosext.cli.rehearse import (
     Positive,
     apiserver_option,
@@ -56,9 +56,7 @@ RUN_FILES = ("result.json", "journal.json", "timeline.jsonl")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @time_budget_option
 @answers("chaosext.changes/v1")
-@click.option(
-    "--fail-on", "fail_on", type=click.Choice(["worse"]), help="End with 10 if anything became worse."
-)
+@click.option("--fail-on", "fail_on", type=Names(["worse"]), help="End with 10 if anything became worse.")
 def compare(
     before: Path,
     after: Path,
@@ -140,8 +138,7 @@ def _is_run(path: Path) -> bool:
         return False
 
 
-def _runs(before: str, after: str, form: Form) -> int:
-    from chaosext.cli.report import report
+def _runs(before: Path, after: Path, form: Form) -> int:
+    from chaosext.cli.report import write_reports
 
-    code = click.get_current_context().invoke(report, run=before, other=after, as_json=form is Form.JSON)
-    return int(code)
+    return write_reports(str(before), str(after), form=form)

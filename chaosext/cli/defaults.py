@@ -37,7 +37,8 @@ _NEVER: Mapping[str, str] = {
     CLUSTER: "context contexts kubeconfig kubeconfigs name load_balancer",
     MODE: "as_list config_map dry_run check summed as_json run run_id index longest worst",
     FACT: "snapshots plan path fleet scenarios experiment results folders log keep known at cut_at cut_nodes flapping "
-    "controller_manager_args apiserver_args fabric_hears hold_s mitigations change namespaces targets leaf note reason",
+    "controller_manager_args apiserver_args fabric_hears hold_s mitigations changes namespaces targets leaf note "
+    "reason",
 }
 """Why -> the parameters that neither the file nor the environment can set."""
 

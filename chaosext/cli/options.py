@@ -59,6 +59,16 @@ class InputFile(click.ParamType):  # type: ignore[type-arg]
         return found or [CompletionItem(incomplete, type="file")]
 
 
+class FileOrText(InputFile):
+    """A file to read, as above, or the text that it would contain; the command tells them apart."""
+
+    name = "file or text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        is_named = value == str(STDIN) or value.startswith(EXAMPLE)
+        return str(super().convert(value, param, ctx)) if is_named else value
+
+
 def _read_once(param: click.Parameter | None, ctx: click.Context) -> None:
     """Raise `click.UsageError` if another parameter, or another value of this one, reads stdin already."""
     here = param.opts[0] if param else "a file"

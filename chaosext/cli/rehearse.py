@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer, say_data
-from chaosext.cli.options import InputFile, Names
+from chaosext.cli.options import FileOrText, InputFile, Names
 from chaosext.cli.page_files import check_places, report_option, write_rehearsal
 from chaosext.cli.rehearsal_view import Details, WordsKept, show
 from chaosext.model.files import STDIN
@@ -202,6 +202,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--change",
     "changes",
+    type=FileOrText(),
     metavar="CHANGE",
     type=ChangeSource(),
     multiple=True,

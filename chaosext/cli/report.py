@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.cli.answer import OutputFile
+from chaosext.cli.answer import Form, OutputFile, say_data
 from chaosext.cli.options import Names, quiet
-from chaosext.model.printable import say, say_document, say_json
+from chaosext.model.printable import say, say_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,29 +65,43 @@ def report(
     A run that was killed gets a report as well: its verdict is unknown, and the report lists what is missing. Exit
     code: 0 written, 20 if the run does not exist or nothing could be written.
     """
+    form = Form.JSON if as_json else Form.TEXT
+    return write_reports(run, other, formats, output, run_dir, form=form)
+
+
+def write_reports(
+    run: str,
+    other: str | None,
+    formats: tuple[str, ...] = (),
+    output: str | None = None,
+    run_dir: Path | None = None,
+    *,
+    form: Form,
+) -> int:
+    """Write the report of a run, or compare it with another one; print what was written."""
     from chaosext.report.data.run_data import read_run
     from chaosext.run.session.run_directory import found_run
 
     path = found_run(run, run_dir)
     if other is None:
-        return _report(path, read_run(path), formats or FORMATS, output, as_json)
+        return _report(path, read_run(path), formats or FORMATS, output, form)
     second = found_run(other, run_dir)
-    return _compare(read_run(path), second, read_run(second), formats or COMPARED, output, as_json)
+    return _compare(read_run(path), second, read_run(second), formats or COMPARED, output, form)
 
 
-def _report(path: Path, data: RunData, formats: tuple[str, ...], output: str | None, as_json: bool) -> int:
+def _report(path: Path, data: RunData, formats: tuple[str, ...], output: str | None, form: Form) -> int:
     from chaosext.report.render.formats import FILES
     from chaosext.report.render.formats import FORMATS as RENDER
 
     texts = {name: RENDER[name](data) for name in formats}
     places = _places({name: FILES[name] for name in formats}, output, path)
     written = _written(texts, places)
-    _say(data, written, as_json)
+    _say(data, written, form)
     return 0
 
 
 def _compare(
-    first: RunData, path: Path, second: RunData, formats: tuple[str, ...], output: str | None, as_json: bool
+    first: RunData, path: Path, second: RunData, formats: tuple[str, ...], output: str | None, form: Form
 ) -> int:
     from chaosext.model.errors import Refused
     from chaosext.report.data.run_comparison import compare
@@ -100,8 +114,8 @@ def _compare(
     suffixes = {"html": "html", "markdown": "md", "json": "json"}
     names = {name: f"compared-with-{first.result.run}.{suffixes[name]}" for name in formats}
     written = _written(texts, _places(names, output, path))
-    _say(second, written, as_json)
-    if not as_json and STDOUT not in written.values():
+    _say(second, written, form)
+    if not form.is_data and STDOUT not in written.values():
         for doubt in comparison.doubts:
             say(f"limited comparison: {doubt}")
     return 0
@@ -138,13 +152,13 @@ def _written(texts: Mapping[str, str], places: Mapping[str, str]) -> dict[str, s
     return dict(places)
 
 
-def _say(data: RunData, written: Mapping[str, str], as_json: bool) -> None:
+def _say(data: RunData, written: Mapping[str, str], form: Form) -> None:
     from chaosext.report.data.coverage_gaps import unseen
 
     if STDOUT in written.values():
         return
     result, missing = data.result, tuple(unseen(data))
-    if as_json:
+    if form.is_data:
         told = {
             "run": result.run,
             **result.verdict.to_json(),
@@ -152,7 +166,7 @@ def _say(data: RunData, written: Mapping[str, str], as_json: bool) -> None:
             "written": written,
             "not_known": missing,
         }
-        say_json(told)
+        say_data(told, form)
         return
     say(f"{result.run}: {result.ending}")
     for line in missing:

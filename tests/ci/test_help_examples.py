@@ -78,8 +78,8 @@ def folder(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, file in (
         ("larger", "cluster.json"),
         ("story", "seen.json.gz"),
-        ("story", "yesterday.json.gz"),
-        ("mitigated", "today.json.gz"),
+        ("mitigated", "yesterday.json.gz"),
+        ("story", "today.json.gz"),
         ("all-workers", "cutover.yaml"),
         ("zones", "scenarios.yaml"),
         ("gameday", "gameday.yaml"),
