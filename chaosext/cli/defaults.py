@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 VARIABLE = "CHAOSEXT_CONFIG"
-PREFIX = "CHAOSEXT"
-"""Of the environment variables of options, such as CHAOSEXT_REHEARSE_CUT_FOR."""
-
 EXAMPLE = "write e.g. rehearse: {cut-for: 8m}"
 
 ALWAYS = ("abort", "cleanup", "status")
@@ -53,6 +50,11 @@ def settable(command: click.Command, path: str) -> dict[str, click.Option]:
     if path.split(" ", maxsplit=1)[0] in NEVER_COMMANDS:
         return {}
     return {key: option for key, option in _options(command).items() if why_never(option) is None}
+
+
+def variable(path: str, key: str) -> str:
+    """Return the environment variable of an option, such as CHAOSEXT_REHEARSE_CUT_FOR."""
+    return f"CHAOSEXT {path} {key}".upper().replace(" ", "_").replace("-", "_")
 
 
 def why_never(option: click.Option) -> str | None:
@@ -246,16 +248,16 @@ def _in_force(group: click.Group, context: click.Context, path: str) -> Iterator
 
 
 def _default(option: click.Option, context: click.Context, command: str, key: str) -> Default:
-    variable = str(option.envvar or f"{context.auto_envvar_prefix}_{option.name}".upper())
+    named = str(option.envvar)
     by_environment = option.resolve_envvar_value(context)
     by_file = (context.default_map or {}).get(option.name or "")
     if by_environment is not None:
-        value, source = by_environment, f"${variable}"
+        value, source = by_environment, f"${named}"
     elif by_file is not None:
         value, source = by_file, str(config_path())
     else:
         value, source = _built_in(option, context), "built in"
-    return Default(command, key, value, source, variable)
+    return Default(command, key, value, source, named)
 
 
 def _built_in(option: click.Option, context: click.Context) -> Any:

@@ -51,10 +51,14 @@ def _listed(form: Form) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    """Return the content of a file, unzipped."""
+    """Return the content of a file, unzipped. Raises `Refused` where chaosext was installed without it."""
     from chaosext.model.files import opened, read_file, unzipped
 
-    if path.suffix != ".gz":
-        return read_file(path).decode()
-    with opened(path) as file:
-        return b"".join(unzipped(file, path)).decode()
+    try:
+        if path.suffix != ".gz":
+            return read_file(path).decode()
+        with opened(path) as file:
+            return b"".join(unzipped(file, path)).decode()
+    except OSError as error:
+        fix = "install chaosext from its wheel, which contains the examples"
+        raise Refused(f"{path}: {error.strerror}", fix) from None

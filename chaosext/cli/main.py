@@ -71,9 +71,6 @@ EXIT_REFUSED = Refused.exit_code
 EXIT_PIPE = 141
 """The reader of the output has left: as if SIGPIPE had ended the process (128 + 13)."""
 
-PREFIX = "CHAOSEXT"
-"""Of the environment variables that set options, such as CHAOSEXT_REHEARSE_CUT_FOR."""
-
 
 class LazyGroup(click.Group):
     """A group whose commands are imported at first use."""
@@ -109,12 +106,10 @@ def _with_habits(command: click.Command, path: str) -> click.Command:
     if not any("--verbose" in each.opts for each in command.params):
         shown = "With an internal error, print its traceback."
         command.params.append(click.Option(["-v", "--verbose"], is_flag=True, expose_value=False, help=shown))
-    from chaosext.cli.defaults import settable
+    from chaosext.cli.defaults import settable, variable
 
-    allowed = settable(command, path).values()
-    for option in command.params:
-        if isinstance(option, click.Option):
-            option.allow_from_autoenv = option in allowed
+    for key, option in settable(command, path).items():
+        option.envvar = option.envvar or variable(path, key)
     return command
 
 
@@ -125,11 +120,7 @@ def _first_sentence(text: str) -> str:
 
 @click.group(
     cls=LazyGroup,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        "max_content_width": 100,
-        "auto_envvar_prefix": PREFIX,
-    },
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="chaosext")
 @click.pass_context

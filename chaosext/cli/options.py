@@ -41,11 +41,20 @@ class InputFile(click.ParamType):  # type: ignore[type-arg]
         if given == str(STDIN) and ctx is not None:
             _read_once(param, ctx)
         if not given.startswith(EXAMPLE):
+            self._require_no_bare_name(given, param, ctx)
             return Path(given)
         try:
             return path_of(given.removeprefix(EXAMPLE), self._kind)
         except LookupError as error:
             self.fail(str(error.args[0]), param, ctx)
+
+    def _require_no_bare_name(
+        self, given: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> None:
+        """Refuse an example's name without its prefix, unless it is a file; a bundled experiment needs none."""
+        names = {each.name for each in EXAMPLES if each.kind == self._kind != "experiment"}
+        if given in names and not Path(given).exists():
+            self.fail(f"there is no file {given}; did you mean {EXAMPLE}{given}?", param, ctx)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -132,4 +132,5 @@ def test_the_environment_sets_nothing_about_safety(
 ) -> None:
     monkeypatch.setenv("CHAOSEXT_PIN_PRODUCTION", "maybe")
     monkeypatch.setenv("CHAOSEXT_PIN_REPLACE", "1")
+    monkeypatch.setenv("CHAOSEXT_VERSION", "0.1.0")
     assert invoke(["pin", "--list"]) == 0

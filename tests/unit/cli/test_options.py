@@ -130,6 +130,7 @@ def test_every_bundled_file_has_a_name() -> None:
         (["rehearse", "example:stroy"], "did you mean example:story?"),
         (["rehearse", "example:zones"], "is of kind scenarios, not snapshot"),
         (["gate", "--cutover", "example:story"], "is of kind snapshot, not cutover"),
+        (["rehearse", "story"], "did you mean example:story?"),
         (["examples", "larg"], "did you mean larger?"),
     ],
 )
