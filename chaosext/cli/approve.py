@@ -37,7 +37,9 @@ CONFIG_MAP, KEY = "chaosext-approvals", "approvals.jsonl"
     is_flag=True,
     help="Print a ConfigMap with every approval of the cluster, for a runner inside of it.",
 )
-@click.option("--namespace", default="chaosext", show_default=True, help="The ConfigMap's, for --config-map.")
+@click.option(
+    "--namespace", "-n", default="chaosext", show_default=True, help="The ConfigMap's, for --config-map."
+)
 @answers()
 def approve(
     experiment: Path | None,

@@ -19,8 +19,6 @@ from chaosext.model.errors import EXIT_INTERNAL, ChaosextError, Refused, did_you
 from chaosext.model.printable import say, say_document
 
 COMMANDS = {
-    "testbed": ("chaosext.cli.testbed:testbed", "Bring the kind/Calico/Istio testbed up and down."),
-    "preflight": ("chaosext.cli.run:preflight", "Show what a cut would lead to here; touch nothing."),
     "rehearse": (
         "chaosext.cli.rehearse:rehearse",
         "Predict the effects of a cut from a snapshot; touch nothing.",
@@ -34,6 +32,7 @@ COMMANDS = {
         "Save the objects of a cluster that a rehearsal needs; touch nothing.",
     ),
     "gate": ("chaosext.cli.gate:gate", "Go/no-go check for a planned cutover, with reasons and fixes."),
+    "preflight": ("chaosext.cli.run:preflight", "Show what a cut would lead to here; touch nothing."),
     "run": ("chaosext.cli.run:run", "Run an experiment: verdict, exit code, timeline, report."),
     "report": ("chaosext.cli.report:report", "Write the report of a run, or compare two runs."),
     "check": ("chaosext.cli.check:check", "Run one check, or all of the steady state."),
@@ -53,6 +52,7 @@ COMMANDS = {
     "abort": ("chaosext.cli.abort:abort", "Heal a run's cut now, from any machine, and end the run."),
     "pin": ("chaosext.cli.pin:pin", "Pin a context to a cluster; every change requires it."),
     "approve": ("chaosext.cli.approve:approve", "Approve an experiment for a cluster marked production."),
+    "testbed": ("chaosext.cli.testbed:testbed", "Bring the kind/Calico/Istio testbed up and down."),
     "schedule": ("chaosext.cli.schedule:schedule", "Write the manifests of scheduled game days."),
     "gameday": ("chaosext.cli.gameday:gameday", "Run a game day, as its Job in the cluster does."),
     "fleet": (

@@ -35,6 +35,7 @@ transport_option = click.option(
 )
 namespace_option = click.option(
     "--namespace",
+    "-n",
     default=NAMESPACE,
     show_default=True,
     help="The namespace of chaosext's own Pods: sentinels, and those of transport `pod`.",
