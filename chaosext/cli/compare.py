@@ -95,7 +95,7 @@ def compare(
       20  refused: a snapshot or an option is not valid; the message names it
     """
     if _is_run(before) and _is_run(after):
-        return _runs(str(before), str(after), form)
+        return _runs(before, after, form)
     from chaosext.cli.change_answer import Reader, prepare, say_consequences
     from chaosext.rehearsal.network.declared_network import SaidNetwork
     from chaosext.rehearsal.predict.consequences import Question, consequences

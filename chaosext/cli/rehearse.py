@@ -15,7 +15,6 @@ from chaosext.cli.answer import Form, answers, say_answer, say_data
 from chaosext.cli.options import FileOrText, InputFile, Names
 from chaosext.cli.page_files import check_places, report_option, write_rehearsal
 from chaosext.cli.rehearsal_view import Details, WordsKept, show
-from chaosext.model.files import STDIN
 from chaosext.model.printable import say, say_document
 
 if TYPE_CHECKING:
@@ -120,15 +119,6 @@ class Flapping(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
-class ChangeSource(click.ParamType):  # type: ignore[type-arg]
-    """Changes: a file, `-` for stdin, or their text."""
-
-    name = "change"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return str(InputFile().convert(value, param, ctx)) if value == str(STDIN) else str(value)
-
-
 class Instant(click.ParamType):  # type: ignore[type-arg]
     """A time in ISO 8601 with its offset."""
 
@@ -204,7 +194,6 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     "changes",
     type=FileOrText(),
     metavar="CHANGE",
-    type=ChangeSource(),
     multiple=True,
     help="Predict what a change makes worse or better: a file of patches or manifests, - for stdin, "
     "or e.g. 'drain: worker-1' (repeatable).",
