@@ -105,8 +105,8 @@ def decision_reasons(sheet: Sheet) -> Iterator[str]:
 
 
 def _failure(sheet: Sheet) -> Iterator[str]:
-    """Yield what fails in the predicted cut, in one sentence."""
-    for each in sheet.judgement.rehearsed:
+    """Yield what fails in the predicted cut, in one sentence; of several durations, in the longest."""
+    for each in reversed(sheet.judgement.rehearsed):
         against = [weighed.finding for weighed in sheet.judgement.against if weighed.finding in each.findings]
         failing = [finding for finding in against if finding.status is Status.UNHEALTHY]
         if failing:
