@@ -285,7 +285,7 @@ def _say(sheet: Sheet, lanes: tuple[LaneFacts, ...], form: Form, *, verbose: boo
     if form.is_data:
         say_data(sheet.to_json(), form)
         return
-    from chaosext.cli.output import say_screen
+    from chaosext.cli.output import say_screen, screen_columns
     from chaosext.cli.rehearsal_view import said_again
     from chaosext.report.render.gate_screen import gate_screen
     from chaosext.report.render.gate_text import text_lines
@@ -293,4 +293,6 @@ def _say(sheet: Sheet, lanes: tuple[LaneFacts, ...], form: Form, *, verbose: boo
     if verbose or form.is_wide:
         say(*text_lines(sheet), "")
     more = (["-v"], "every reason, event and command"), (["--report", "ticket.html"], "a page for the ticket")
-    say_screen(gate_screen(sheet, lanes, tuple(said_again(["chaosext", "gate"], more))))
+    columns = screen_columns()
+    steps = tuple(said_again(["chaosext", "gate"], more, columns))
+    say_screen(gate_screen(sheet, lanes, steps, columns))

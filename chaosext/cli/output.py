@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from shutil import get_terminal_size
 from typing import IO, TYPE_CHECKING, Self
 
 from chaosext.model.printable import one_line, say
@@ -83,6 +84,15 @@ class Plain:
 
     def _print(self, text: str, style: str = "") -> None:
         self._console.print(one_line(veiled(text)), style=style, markup=False)
+
+
+def screen_columns(stream: IO[str] | None = None) -> int:
+    """Return how many columns a screen has: `COLUMNS`, or as many as the terminal has if these are fewer."""
+    from chaosext.report.render.screen import COLUMNS, FEWEST_COLUMNS
+
+    if not (stream or sys.stdout).isatty():
+        return COLUMNS
+    return max(FEWEST_COLUMNS, min(COLUMNS, get_terminal_size().columns))
 
 
 def say_screen(rows: Sequence[ScreenRow], stream: IO[str] | None = None) -> None:

@@ -43,7 +43,7 @@ class Details:
 
 def show(found: Prediction, world: World, plan: Plan, details: Details) -> None:
     """Print the details and then the screen, so that its verdict is what remains to be seen."""
-    from chaosext.cli.output import say_screen
+    from chaosext.cli.output import say_screen, screen_columns
     from chaosext.model.printable import say, say_lines
     from chaosext.report.render.prediction_screen import prediction_screen
 
@@ -51,7 +51,8 @@ def show(found: Prediction, world: World, plan: Plan, details: Details) -> None:
     if before:
         say_lines(before)
         say("")
-    say_screen(prediction_screen(found, world, plan, tuple(next_steps(found, plan))))
+    columns = screen_columns()
+    say_screen(prediction_screen(found, world, plan, tuple(next_steps(found, plan, columns)), columns))
 
 
 def detail_lines(found: Prediction, details: Details) -> Iterator[str]:
@@ -67,22 +68,24 @@ def detail_lines(found: Prediction, details: Details) -> Iterator[str]:
         yield from timeline_block(found)
 
 
-def next_steps(found: Prediction, plan: Plan) -> Iterator[str]:
+def next_steps(found: Prediction, plan: Plan, columns: int) -> Iterator[str]:
     """Yield the rows of the commands that help next; each contains the user's own words."""
     from chaosext.report.sentences.prediction_sentences import Light, verdict_sentence
 
-    yield from said_again(["chaosext", "rehearse"], _next(found, plan))
+    yield from said_again(["chaosext", "rehearse"], _next(found, plan), columns)
     if verdict_sentence(found).light is Light.OK:
         snapshots = [word for each in _snapshots() for word in ("--snapshot", each)]
         yield from _rows(
-            ["chaosext", "gate", "--cutover", "PLAN.yaml"], snapshots, "go or no-go for your plan"
+            ["chaosext", "gate", "--cutover", "PLAN.yaml"], snapshots, "go or no-go for your plan", columns
         )
 
 
-def said_again(command: Sequence[str], more: Iterable[tuple[Sequence[str], str]]) -> Iterator[str]:
+def said_again(
+    command: Sequence[str], more: Iterable[tuple[Sequence[str], str]], columns: int
+) -> Iterator[str]:
     """Yield rows of the command again with the user's words and each of `more`: what to add, and why."""
     for added, why in more:
-        yield from _rows([*command, *_words()], added, why)
+        yield from _rows([*command, *_words()], added, why, columns)
 
 
 def _snapshots() -> Sequence[str]:
@@ -114,11 +117,11 @@ def _next(found: Prediction, plan: Plan) -> Iterator[tuple[Sequence[str], str]]:
     yield ["--timeline"], "every event"
 
 
-def _rows(command: Sequence[str], more: Sequence[str], why: str) -> Iterator[str]:
+def _rows(command: Sequence[str], more: Sequence[str], why: str, columns: int) -> Iterator[str]:
     """Yield a command in a row, or in two, with a comment if there is room; or what to add to the last command."""
-    from chaosext.report.render.screen import COLUMNS, LABEL
+    from chaosext.report.render.screen import LABEL
 
-    width, comment = COLUMNS - LABEL, f"  # {why}"
+    width, comment = columns - LABEL, f"  # {why}"
     first, *others = _filled(_units([*command, *more]), width - 2)
     if len(others) > 1 or max(map(len, (first, *others))) > width - 2:
         first, others = f"the same command with {join(more)}", []

@@ -39,11 +39,12 @@ WORDS = {
     Decision.NOT_KNOWN: ("NO-GO, as it is unknown", Tone.WARN),
 }
 
-WIDTH = COLUMNS - LABEL
-
 
 def gate_screen(
-    sheet: Sheet, lanes: Sequence[LaneFacts] = (), next_steps: Sequence[str] = ()
+    sheet: Sheet,
+    lanes: Sequence[LaneFacts] = (),
+    next_steps: Sequence[str] = (),
+    columns: int = COLUMNS,
 ) -> tuple[ScreenRow, ...]:
     """Return the screen; `lanes` are what the lanes of each rehearsal need, `next_steps` are commands."""
     word, tone = WORDS[sheet.decision]
@@ -51,19 +52,20 @@ def gate_screen(
     first, *others = decision_reasons(sheet)
     return screen(
         (
-            verdict_block(f"{word} (exit {sheet.decision.exit_code})", first, tone),
+            verdict_block(f"{word} (exit {sheet.decision.exit_code})", first, tone, columns),
             ScreenBlock(label="Settle", texts=_settles(sheet), deep=2, most=3),
             ScreenBlock(label="Plan", texts=[_plan(sheet)], most=1, least=0),
             ScreenBlock(label="Cluster", texts=[said["cluster"]], most=1, least=0),
-            ScreenBlock(label="Cut", texts=[_cut(sheet)], most=1),
+            ScreenBlock(label="Cut", texts=[_cut(sheet, columns - LABEL)], most=1),
             ScreenBlock(label="Why", texts=others, deep=2, most=3),
-            *_prediction(sheet, lanes),
+            *_prediction(sheet, lanes, columns),
             fix_block([_fix(each) for each in sheet.remedies]),
             ScreenBlock(
                 label="Unchecked", texts=[", ".join(name for name, _ in sheet.not_checked())], most=1
             ),
             ScreenBlock(label="Next", texts=next_steps, tone=Tone.COMMAND, most=2, are_commands=True),
-        )
+        ),
+        columns,
     )
 
 
@@ -74,14 +76,14 @@ def _plan(sheet: Sheet) -> str:
     return f"{f'{cutover.change}: ' if cutover.change else ''}{cutover.title}{start}{zone}"
 
 
-def _cut(sheet: Sheet) -> str:
+def _cut(sheet: Sheet, width: int) -> str:
     cutover, nodes = sheet.cutover, sheet.judgement.nodes
     planned, *longest = map(short_duration, cutover.durations_s)
     how_long = f"for {planned}{f', at most {longest[0]}' if longest else ''}"
     if cutover.flap:
         how_long = f"in {len(cutover.flap.periods)} cuts, {planned} in all"
     said = f"{len(nodes)} of {sheet.node_count} nodes lose the control plane {how_long}"
-    which = few_names(sorted(nodes, key=natural), WIDTH - len(said) - 2)
+    which = few_names(sorted(nodes, key=natural), width - len(said) - 2)
     return f"{said}: {which}" if which else said
 
 
@@ -129,19 +131,19 @@ def _about(sheet: Sheet, each: Rehearsed) -> str:
     return f" (cut for {short_duration(each.cut_for_s)})" if len(sheet.judgement.rehearsed) > 1 else ""
 
 
-def _prediction(sheet: Sheet, lanes: Sequence[LaneFacts]) -> Iterator[ScreenBlock]:
+def _prediction(sheet: Sheet, lanes: Sequence[LaneFacts], columns: int) -> Iterator[ScreenBlock]:
     """Yield impact, recovery and lanes of the longest cut."""
     if not sheet.judgement.rehearsed:
         return
     longest = sheet.judgement.rehearsed[-1]
     found = longest.prediction
     drawn = predicted_lanes(found, lanes[-1]) if lanes else ()
-    yield ScreenBlock(label="Impact", texts=impact_sentences(found, WIDTH), most=3)
+    yield ScreenBlock(label="Impact", texts=impact_sentences(found, columns - LABEL), most=3)
     if drawn:
         rollback_s = sheet.cutover.plan(sheet.judgement.nodes, longest.cut_for_s).rollback_s
         yield ScreenBlock(label="Recovery", texts=[recovery_sentence(found, drawn, rollback_s)], most=1)
         yield GAP
-        yield chart_block(drawn, found, lanes[-1].horizon_s)
+        yield chart_block(drawn, found, lanes[-1].horizon_s, columns)
         yield GAP
 
 

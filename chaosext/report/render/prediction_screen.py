@@ -11,7 +11,17 @@ from chaosext.model.duration_text import short_duration
 from chaosext.model.result import Lane
 from chaosext.report.data.lane_state import CUT, PLACEMENT, PODS, State
 from chaosext.report.data.predicted_lanes import LaneFacts, Moment, predicted_lanes
-from chaosext.report.render.screen import COLUMNS, EMPTY, LABEL, ScreenBlock, ScreenRow, Tone, screen, wrapped
+from chaosext.report.render.screen import (
+    COLUMNS,
+    EMPTY,
+    LABEL,
+    ScreenBlock,
+    ScreenRow,
+    Tone,
+    clipped,
+    screen,
+    wrapped,
+)
 from chaosext.report.sentences.lane_notes import lane_note
 from chaosext.report.sentences.prediction_sentences import (
     Light,
@@ -32,15 +42,14 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot.world import World
     from chaosext.report.data.predicted_lanes import PredictedLane, Span
 
-WIDTH = 48
-"""Columns of a lane; label and note need the others."""
-
-NOTE = COLUMNS - LABEL - WIDTH - 2
+NOTE = 40
+"""Columns of the note beside a lane; label and lane have the others."""
 
 STEPS_S = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600)
 """Possible distances between two labels of the axis, seconds."""
 
-MOST_TICKS = 8
+TICK = 6
+"""Columns that a label of the axis needs."""
 
 NAMES = {
     CUT: "cut",
@@ -84,18 +93,22 @@ LIGHTS = {Light.OK: Tone.GOOD, Light.NOT_OK: Tone.BAD, Light.UNKNOWN: Tone.WARN}
 
 
 def prediction_screen(
-    found: Prediction, world: World, plan: Plan, next_steps: Sequence[str] = ()
+    found: Prediction,
+    world: World,
+    plan: Plan,
+    next_steps: Sequence[str] = (),
+    columns: int = COLUMNS,
 ) -> tuple[ScreenRow, ...]:
     """Return the screen; `next_steps` are commands."""
     lanes = predicted_lanes(found, LaneFacts.of(world, plan))
-    verdict, width = verdict_sentence(found, plan.cut_nodes), COLUMNS - LABEL
+    verdict, width = verdict_sentence(found, plan.cut_nodes), columns - LABEL
     why = [each for each in causes(found, lanes, width) if each not in (verdict.text, found.routes.why_not)]
     settles = [each for each in verdict.settles if each != verdict.text]
     said = {f"unknown: {each}" for each in verdict.settles}
     impact = [each for each in impact_sentences(found, width) if each not in said]
     return screen(
         (
-            verdict_block(verdict.light, verdict.text, LIGHTS[verdict.light]),
+            verdict_block(verdict.light, verdict.text, LIGHTS[verdict.light], columns),
             ScreenBlock(label="Settle", texts=settles, deep=2, most=3),
             ScreenBlock(label="Cut", texts=[cut_sentence(plan, len(world.nodes), width)], most=1),
             ScreenBlock(label="Why", texts=why, deep=2, most=2),
@@ -105,22 +118,23 @@ def prediction_screen(
             ),
             ScreenBlock(label="Basis", texts=[basis_sentence(found)], most=1),
             GAP,
-            chart_block(lanes, found, plan.horizon_s),
+            chart_block(lanes, found, plan.horizon_s, columns),
             GAP,
             fix_block([(each.name, str(each)) for each in fixes(found)]),
             ScreenBlock(
                 label="Next", texts=next_steps, tone=Tone.COMMAND, most=4, least=2, are_commands=True
             ),
-        )
+        ),
+        columns,
     )
 
 
 GAP = ScreenBlock(rows=(EMPTY,), most=1, least=0)
 
 
-def verdict_block(word: str, text: str, tone: Tone) -> ScreenBlock:
+def verdict_block(word: str, text: str, tone: Tone, columns: int = COLUMNS) -> ScreenBlock:
     """Return the verdict in at most two rows, its first word in colour."""
-    first, *more = wrapped(f"{word}: {text}", COLUMNS, 2)
+    first, *more = wrapped(f"{word}: {text}", columns, 2)
     head = ScreenRow.of((first[: len(word)], tone), (first[len(word) :], Tone.TITLE))
     return ScreenBlock(rows=(head, *(ScreenRow.of((line, Tone.TITLE)) for line in more)), most=2)
 
@@ -134,40 +148,47 @@ def fix_block(found: Sequence[tuple[str, str]]) -> ScreenBlock:
 # -- the lanes -----------------------------------------------------------------------------------------------------
 
 
-def chart_block(lanes: Sequence[PredictedLane], found: Prediction, horizon_s: float) -> ScreenBlock:
+def chart_block(
+    lanes: Sequence[PredictedLane], found: Prediction, horizon_s: float, columns: int = COLUMNS
+) -> ScreenBlock:
     """Return the lanes on a common axis; no rows if there are none."""
     if not lanes:
         return ScreenBlock(most=0, least=0)
-    axis = ScreenRow.of((" " * LABEL, Tone.PLAIN), (f"{ticks(horizon_s):<{WIDTH}}  {LEGEND}", Tone.FAINT))
-    rows = (_lane_row(lane, found, horizon_s) for lane in lanes)
-    return ScreenBlock(rows=(axis, *rows), most=len(lanes) + 1, least=len(lanes) + 1)
+    width = columns - LABEL - NOTE - 2
+    axis = f"{ticks(horizon_s, width):<{width}}  {LEGEND}"
+    head = ScreenRow.of((" " * LABEL, Tone.PLAIN), (axis, Tone.FAINT), columns=columns)
+    rows = (_lane_row(lane, found, horizon_s, width) for lane in lanes)
+    return ScreenBlock(rows=(head, *rows), most=len(lanes) + 1, least=len(lanes) + 1)
 
 
-def ticks(horizon_s: float) -> str:
+def ticks(horizon_s: float, width: int) -> str:
     """Return the labels of the axis, each beginning at its column."""
-    step_s = next((each for each in STEPS_S if horizon_s / each <= MOST_TICKS), STEPS_S[-1])
+    most = width // TICK
+    step_s = next((each for each in STEPS_S if horizon_s / each <= most), STEPS_S[-1])
     line = ""
     for number in range(int(horizon_s / step_s) + 1):
-        at = floor(number * step_s / horizon_s * WIDTH)
+        at = floor(number * step_s / horizon_s * width)
         label = short_duration(number * step_s)
-        if at + len(label) <= WIDTH and (not line or at > len(line)):
+        if at + len(label) <= width and (not line or at > len(line)):
             line = f"{line:<{at}}{label}"
     return line
 
 
-def _lane_row(lane: PredictedLane, found: Prediction, horizon_s: float) -> ScreenRow:
-    cells = lane_cells(lane, horizon_s)
+def _lane_row(lane: PredictedLane, found: Prediction, horizon_s: float, width: int) -> ScreenRow:
+    cells = lane_cells(lane, horizon_s, width)
     marks = [("".join(same), TONES[mark]) for mark, same in groupby(cells)]
     name = f"{NAMES.get(lane.key, lane.title):<{LABEL}}"
-    return ScreenRow.of((name, Tone.TITLE), *marks, (f"  {lane_note(lane, found, NOTE)}", Tone.PLAIN))
+    return ScreenRow.of(
+        (name, Tone.TITLE), *marks, (f"  {clipped(lane_note(lane, found, NOTE), NOTE)}", Tone.PLAIN)
+    )
 
 
-def lane_cells(lane: PredictedLane, horizon_s: float) -> str:
+def lane_cells(lane: PredictedLane, horizon_s: float, width: int) -> str:
     """Return a character for each slice of time: the worst state that is likely in it, or that some simulation has."""
-    step_s = horizon_s / WIDTH
+    step_s = horizon_s / width
     rows = [row.spans for row in lane.rows if row.counts]
     alike = rows if lane.key == PLACEMENT else list({_look(each, step_s): each for each in rows}.values())
-    slices = ((at * step_s, (at + 1) * step_s) for at in range(WIDTH))
+    slices = ((at * step_s, (at + 1) * step_s) for at in range(width))
     if lane.key == CUT:
         return "".join("=" if _shares(alike, each, max) else FINE for each in slices)
     together = sum if lane.key == PLACEMENT else max

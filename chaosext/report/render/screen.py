@@ -15,7 +15,7 @@ from chaosext.model.printable import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-ROWS, COLUMNS = 23, 100
+ROWS, COLUMNS, FEWEST_COLUMNS = 23, 100, 72
 
 LABEL = 10
 """Columns of the label before a block."""
@@ -42,9 +42,9 @@ class ScreenRow:
     parts: tuple[tuple[str, Tone], ...]
 
     @classmethod
-    def of(cls, *parts: tuple[str, Tone]) -> Self:
+    def of(cls, *parts: tuple[str, Tone], columns: int = COLUMNS) -> Self:
         """Return a row with its text made displayable, cut off after the last column."""
-        left, found = COLUMNS, []
+        left, found = columns, []
         for text, tone in parts:
             fitted = clipped(one_line(text).expandtabs(1), left)
             left -= len(fitted)
@@ -81,22 +81,20 @@ class ScreenBlock:
     rows: Sequence[ScreenRow] = ()
     are_commands: bool = False
 
-    def shown(self, most: int) -> tuple[ScreenRow, ...]:
+    def shown(self, most: int, columns: int = COLUMNS) -> tuple[ScreenRow, ...]:
         """Return at most so many rows."""
         if most <= 0:
             return ()
         if self.rows:
             return tuple(self.rows[:most])
-        lines = list(self._lines(most))
+        labels = (f"{self.label if not number else '':<{LABEL}}" for number in range(most))
+        lines = self._lines(most, columns - LABEL)
         return tuple(
-            ScreenRow.of(
-                (f"{self.label if not number else '':<{LABEL}}", Tone.TITLE),
-                (line, self.tone),
-            )
-            for number, line in enumerate(lines)
+            ScreenRow.of((label, Tone.TITLE), (line, self.tone), columns=columns)
+            for label, line in zip(labels, lines, strict=False)
         )
 
-    def _lines(self, most: int) -> Iterator[str]:
+    def _lines(self, most: int, width: int) -> Iterator[str]:
         if self.are_commands:
             yield from _whole(self.texts[:most])
             return
@@ -107,7 +105,7 @@ class ScreenBlock:
         counts = hidden > 0 and most > 1
         spare = most - counts - len(texts)
         for text in texts:
-            lines = wrapped(text, COLUMNS - LABEL, 1 + max(0, min(self.deep - 1, spare)))
+            lines = wrapped(text, width, 1 + max(0, min(self.deep - 1, spare)))
             spare -= len(lines) - 1
             yield from lines
         if counts:
@@ -129,12 +127,12 @@ def wrapped(text: str, width: int, deep: int) -> list[str]:
     return [*lines[: deep - 1], clipped(f"{lines[deep - 1]} {lines[deep]}", width)]
 
 
-def screen(blocks: Iterable[ScreenBlock]) -> tuple[ScreenRow, ...]:
+def screen(blocks: Iterable[ScreenBlock], columns: int = COLUMNS) -> tuple[ScreenRow, ...]:
     """Return the blocks in at most `ROWS` rows. If they are too many, what may be left out goes first, then the end."""
     found = list(blocks)
-    sizes = [len(each.shown(each.most)) for each in found]
+    sizes = [len(each.shown(each.most, columns)) for each in found]
     for at in sorted(range(len(found)), key=lambda at: (found[at].least > 0, -at)):
         over = sum(sizes) - ROWS
         sizes[at] -= max(0, min(over, sizes[at] - found[at].least))
-    rows = [row for block, size in zip(found, sizes, strict=True) for row in block.shown(size)]
+    rows = [row for block, size in zip(found, sizes, strict=True) for row in block.shown(size, columns)]
     return tuple(rows[:ROWS])

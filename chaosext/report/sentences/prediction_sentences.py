@@ -276,7 +276,7 @@ def _causes(found: Prediction, lanes: Sequence[PredictedLane], width: float) -> 
     if move:
         why = ", whose Pod addresses no other node learns" if move.is_astray else ""
         when_ = _shared(f" at {when(move.at)}{why}", move.share)
-        yield f"kube-dns moves to {few_names(move.nodes, width - len(when_) - 18, of='node')}{when_}"
+        yield f"kube-dns moves to {few_names(move.nodes, max(24, width - len(when_) - 18), of='node')}{when_}"
     bad = [
         each
         for each in found.outcomes

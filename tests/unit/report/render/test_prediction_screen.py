@@ -189,11 +189,20 @@ def test_a_moment_is_half_past_at_its_typical_time(t_s: float, chance: float) ->
     assert chance_by(Moment(20.0, 10.0, 60.0), t_s) == pytest.approx(chance)
 
 
-@given(st.floats(1, 86_400))
-def test_the_axis_has_labels_that_do_not_touch(horizon_s: float) -> None:
-    line = ticks(horizon_s)
+@given(st.floats(1, 86_400), st.integers(20, 48))
+def test_the_axis_has_labels_that_do_not_touch(horizon_s: float, width: int) -> None:
+    line = ticks(horizon_s, width)
     assert line.startswith("0s")
-    assert len(line) <= 48
+    assert len(line) <= width
+
+
+@pytest.mark.parametrize("columns", [72, 80, 100])
+def test_a_narrow_terminal_has_as_many_rows(columns: int) -> None:
+    found, world, plan = answered("story")
+    lines = [str(row) for row in prediction_screen(found, world, plan, NEXT, columns)]
+    assert len(lines) <= ROWS
+    assert max(map(len, lines)) <= columns
+    assert sum(line.startswith(("nodes ", "DNS ", "Pods ")) for line in lines) == 3
 
 
 # -- it always fits --------------------------------------------------------------------------------------------
