@@ -155,7 +155,7 @@ class _Row:
         """Begin a state before the cut."""
         self._open.append(Span(state=state, begin=exactly(0.0), end=None))
 
-    def open(self, event: PredictedEvent, state: State, label: str = "", share: float | None = None) -> None:
+    def begin(self, event: PredictedEvent, state: State, label: str = "", share: float | None = None) -> None:
         """Begin a state; an end that came before its typical begin belongs to its earlier simulations."""
         left = event.probability if share is None else share
         opened = Span(state=state, begin=moment(event), end=None, share=left, label=label)
@@ -236,7 +236,7 @@ def _pairs(found: Prediction, lost: Kind, back: Kind, state: State) -> Iterator[
     rows: dict[str, _Row] = defaultdict(_Row)
     for event in found.timeline:
         if event.kind is lost:
-            rows[event.object].open(event, state)
+            rows[event.object].begin(event, state)
         elif event.kind is back:
             rows[event.object].close(event)
     yield from _named(rows)
@@ -261,7 +261,7 @@ def _placement(found: Prediction, facts: LaneFacts) -> Iterator[LaneRow]:
             continue
         elif event.kind is Kind.POD_BOUND:
             for node, share in (event.nodes or {_node_in(event): event.probability}).items():
-                rows[node].open(event, _there(node, facts), share=share)
+                rows[node].begin(event, _there(node, facts), share=share)
         elif event.kind is Kind.POD_EVICTED and _node_in(event) in rows:
             rows[_node_in(event)].close(event)
     yield from _named(rows)
@@ -306,7 +306,7 @@ def _of_node(events: Sequence[PredictedEvent], view: DnsView, lasts: float) -> t
     row = _Row(exclusive=True)
     for event in _in_order(events, view.after_heal):
         if event.kind in _BAD:
-            row.open(event, _BAD[event.kind])
+            row.begin(event, _BAD[event.kind])
         else:
             row.close(event)
     last = next((each for each in reversed(events) if each.kind is Kind.DNS_RESTORED), None)
