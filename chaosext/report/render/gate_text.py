@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from chaosext.gate.decision import Decision, Weight
 from chaosext.gate.likelihood import percent
+from chaosext.model.duration_text import short_duration
 from chaosext.model.findings import Status
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.predict.impact_lines import impact_lines
 from chaosext.rehearsal.simulate.prediction import Forecast
 from chaosext.report.render.markdown import fenced, plain, points, section, table
-from chaosext.report.units import duration, listed, names
+from chaosext.report.units import listed, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -104,7 +105,7 @@ def _row(each: Weighed) -> tuple[str, str, str]:
 
 def mark(each: Weighed) -> CheckLine:
     finding = each.finding
-    about = "" if each.cut_for_s is None else f" ({duration(each.cut_for_s)})"
+    about = "" if each.cut_for_s is None else f" ({short_duration(each.cut_for_s)})"
     said = f"{_short(finding.summary)}{_weight(each)}"
     return CheckLine(check=f"{finding.check}{about}", answer=WORDS[finding.status], said=said)
 
@@ -140,8 +141,8 @@ def facts(sheet: Sheet) -> Iterator[tuple[str, str]]:
 
 def _lengths(sheet: Sheet) -> str:
     if sheet.cutover.flap:
-        return f"in {sheet.cutover.flap}, {duration(sheet.cutover.cut_for_s)} in all"
-    planned, *longest = map(duration, sheet.cutover.durations_s)
+        return f"in {sheet.cutover.flap}, {short_duration(sheet.cutover.cut_for_s)} in all"
+    planned, *longest = map(short_duration, sheet.cutover.durations_s)
     return f"for {planned}, at most {longest[0]}" if longest else f"for {planned}"
 
 
@@ -190,7 +191,7 @@ def waivers(sheet: Sheet) -> Iterator[str]:
 
 def _about(sheet: Sheet, each: Weighed) -> str:
     several = len(sheet.judgement.rehearsed) > 1 and each.cut_for_s is not None
-    return f" (cut for {duration(each.cut_for_s or 0)})" if several else ""
+    return f" (cut for {short_duration(each.cut_for_s or 0)})" if several else ""
 
 
 def _cut(each: Rehearsed) -> str:
@@ -199,7 +200,7 @@ def _cut(each: Rehearsed) -> str:
 
 def cuts(flap: Flap | None, cut_for_s: float) -> str:
     """The cut in words, or those that come and go."""
-    return str(flap) if flap else f"a cut of {duration(cut_for_s)}"
+    return str(flap) if flap else f"a cut of {short_duration(cut_for_s)}"
 
 
 def expected(found: Prediction) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from chaosext.model.duration_text import short_duration
+from chaosext.model.result import length_s
 from chaosext.model.timeline import Event, Kind
 from chaosext.rehearsal.simulate.prediction import CERTAIN, RARE, said_share
 from chaosext.report.data.lane_state import CUT, PLACEMENT, PODS, State
@@ -23,6 +24,7 @@ from chaosext.report.render.html.markers import flags
 from chaosext.report.render.html.svg import HEIGHT_PX, SHAPES, THINNEST_PERCENT
 from chaosext.report.render.html.svg_parts import Drawing, LaneRows, Row, flag_height
 from chaosext.report.render.html.time_axis import Axis, axis_of
+from chaosext.timeline.outages import united
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -260,11 +262,13 @@ def _sum(spans: Sequence[Span], lane: str, axis: Axis) -> str:
     segments = _segments(spans, axis)
     if any(each.state is State.UNSEEN for each in segments):
         return "unknown"
+    what = "partial, " if all(each.state is State.FAILING for each in segments) else ""
     last = [each for each in segments if each.end_s >= axis.end_s]
     if last:
-        return f"to the end{_in_share(sum(each.share for each in last))}"
-    lasts = _at(sum(each.end_s - each.start_s for each in segments))
-    return f"{lasts}{_in_share(max(each.share for each in segments))}"
+        return f"{what}to the end{_in_share(min(1.0, sum(each.share for each in last)))}"
+    periods = united((each.start_s, each.end_s) for each in segments)
+    lasts = sum(length_s(each, axis.end_s) for each in periods)
+    return f"{what}{_at(lasts)}{_in_share(max(each.share for each in segments))}"
 
 
 def _in_share(share: float) -> str:

@@ -17,7 +17,7 @@ from chaosext.rehearsal.simulate.prediction import Dns, Forecast
 from chaosext.rehearsal.snapshot.world import Doubt
 from chaosext.report.data.lane_state import State
 from chaosext.report.data.predicted_lanes import LaneFacts, LaneRow, Moment, Span
-from chaosext.report.render.html.predicted_drawing import _grouped, _segments, draw_prediction
+from chaosext.report.render.html.predicted_drawing import _grouped, _segments, _sum, draw_prediction
 from chaosext.report.render.html.rehearsal_page import render_rehearsal
 from chaosext.report.render.html.time_axis import Axis
 from chaosext.report.render.rehearsal_markdown import rehearsal_markdown
@@ -171,3 +171,9 @@ def test_many_lines_of_a_lane_are_counted_not_drawn() -> None:
     )
     assert drawing
     assert drawing.lanes[0].more == "and 12 more, in the JSON"
+
+
+def test_time_that_is_bad_in_two_ways_counts_once() -> None:
+    spans = [span(100, 200, state=State.FAILING), span(150, 250)]
+    assert _sum(spans, "dns", AXIS) == "2m30s"
+    assert _sum(spans[:1], "dns", AXIS) == "partial, 1m40s"
