@@ -58,6 +58,9 @@ MOST_NODES = 150
 MOST_CLASSES = 300
 """Nodes that differ in their routes: of more kinds than these, only the first are compared."""
 
+WITHOUT_CAUSES = 0.7
+"""Share of the time budget for the differences themselves; the rest is for their causes."""
+
 SEVERAL = 8
 """From this many changes on, halves of them are tried before single ones."""
 
@@ -196,7 +199,8 @@ class State:
         """
         key = subject, finer
         if key not in self._endings:
-            self._endings[key] = None if self._question.budget.is_over else self._ending(subject, finer)
+            is_over = subject != NOW and self._question.budget.is_over
+            self._endings[key] = None if is_over else self._ending(subject, finer)
         return self._endings[key]
 
     def has_answered(self, subject: str) -> bool:
@@ -537,9 +541,10 @@ def consequences(
     `is_derived`: it was made from the first, so that no object is missing if none is missing there. `prepare` may
     find the endings of many subjects out, in several processes.
     """
-    before = State(read(listed), question)
+    first = replace(question, budget=question.budget.share(WITHOUT_CAUSES))
+    before = State(read(listed), first)
     read_other = _complete(read) if is_derived and before.routes.proof.holds else read
-    after = State(read_other(other), question) if changes else before
+    after = State(read_other(other), first) if changes else before
     if not before.names.keys() & after.names.keys():
         raise Refused("the snapshots have no node in common", "compare two snapshots of one cluster")
     subjects = subjects_of(before, after)
@@ -656,7 +661,7 @@ def _causes(
     if again:
         return again, True
     some = _narrowed(tuple(range(count)), appears)
-    if states.question.budget.is_over:
+    if states.question.budget.is_over and each.subject not in (ROUTES, NOW):
         return (), False
     if alone := tuple(number for number in some if appears([number])):
         return alone, True
