@@ -60,6 +60,10 @@ def sentence(found: Consequences) -> str:
             return f"UNKNOWN: {found.left_out[0]}; what was compared did not change"
         if not found.changes:
             return "SAME: nothing changed that a prediction reads"
+        unread = [str(each) for each in found.changes if not each.is_read]
+        if unread:
+            more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+            return f"UNKNOWN: no prediction reads what changed: {unread[0]}{more}"
         unknown = listed(found.unknown[:2]) + (" and more" if len(found.unknown) > 2 else "")
         if {ROUTES, PLANNED} & set(found.unknown):
             return f"UNKNOWN: no effect is known of what changed, but unknown before and after: {unknown}"
@@ -163,6 +167,8 @@ def _same(found: Consequences) -> Iterator[str]:
     if found.differences:
         worse = len(found.of(Direction.WORSE))
         said += f": {worse} answers worse, {len(found.differences) - worse} better"
+    if unread := [each.subject for each in found.changes if not each.is_read]:
+        said += f"; not read: {names(unread, at_most=2)}"
     if found.alike:
         said += f"; {found.alike:,} single nodes are like one of these"
     if found.left_out:

@@ -5,6 +5,7 @@ Each change can be made alone or left out, so that it is known which of several 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.rehearsal.simulate.samples import Sampled
@@ -20,6 +21,7 @@ from chaosext.rehearsal.snapshot.object_changes import (
     said_of,
     subject_of,
 )
+from chaosext.rehearsal.snapshot.snapshot_changes import is_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,8 +38,9 @@ def changes_of(listed: Listed, wanted: Sequence[Patch | Drain], read: Read) -> t
     found = []
     for each in wanted:
         change = _change(listed, each, read)
-        listed = change.apply(listed)
-        found.append(change)
+        changed = change.apply(listed)
+        found.append(replace(change, is_read=isinstance(each, Drain) or is_read(listed, changed)))
+        listed = changed
     return tuple(found)
 
 

@@ -512,7 +512,9 @@ class Consequences:
             "worse": len(self.of(Direction.WORSE)),
             "better": len(self.of(Direction.BETTER)),
             "differences": [each.to_json() for each in self.differences],
-            "changes": [{"object": each.subject, "what": each.said} for each in self.changes],
+            "changes": [
+                {"object": each.subject, "what": each.said, "read": each.is_read} for each in self.changes
+            ],
             "routes": {"before": self.routes[0].to_json(), "after": self.routes[1].to_json()},
             "planned_cut": {**self.plan, "before": ends[0], "after": ends[1]},
             "domains": {

@@ -84,11 +84,15 @@ class Drain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change that may be the cause of a difference. `said`: what it does, in a few words."""
+    """A change that may be the cause of a difference. `said`: what it does, in a few words.
+
+    `is_read`: a prediction reads what it changes; without that, its effect is unknown.
+    """
 
     subject: str
     said: str
     apply: Callable[[Listed], Listed]
+    is_read: bool = True
 
     def __str__(self) -> str:
         return f"{self.subject} ({self.said})" if self.said else self.subject

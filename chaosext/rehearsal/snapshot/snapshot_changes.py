@@ -37,6 +37,9 @@ UNREAD = frozenset(
 )
 """Kinds of Kubernetes that no prediction reads; most of them change often."""
 
+POLICY = "NetworkPolicy"
+"""Part of the names of kinds that block traffic, of Kubernetes and of networks; no prediction reads them."""
+
 _KINDS = {each.kind: each for each in WANTED if each.kind != "ConfigMap"}
 
 
@@ -48,7 +51,9 @@ def snapshot_changes(before: Listed, after: Listed) -> tuple[Change, ...]:
     groups: dict[str, dict[Key, tuple[Any, Any, Raw | None]]] = defaultdict(dict)
     found: list[Change] = []
     subjects = _Subjects(before, after)
-    for kind in sorted({*before.items, *after.items, *before.declared, *after.declared} - UNREAD):
+    for kind in sorted({*before.items, *after.items, *before.declared, *after.declared}):
+        if not _is_read(kind):
+            continue
         if before.has(kind) is not after.has(kind):
             found.append(_covered(kind, before, after))
             continue
@@ -58,6 +63,21 @@ def snapshot_changes(before: Listed, after: Listed) -> tuple[Change, ...]:
         raws = {key: raw for key, (_, _, raw) in objects.items()}
         found.append(Change(subject=subject, said=_words(objects), apply=partial(with_objects, objects=raws)))
     return (*found, *_about(before, after))
+
+
+def is_read(before: Listed, after: Listed) -> bool:
+    """Whether a prediction reads anything that differs between two states of one snapshot."""
+    kinds = [kind for kind in after.items if after.items[kind] is not before.items.get(kind)]
+    return before.others != after.others or any(
+        True
+        for kind in kinds
+        if _is_read(kind)
+        for _ in _differing(kind, _items(before, kind), _items(after, kind))
+    )
+
+
+def _is_read(kind: str) -> bool:
+    return kind not in UNREAD and POLICY not in kind
 
 
 def _items(listed: Listed, kind: str) -> Items:

@@ -59,6 +59,7 @@ def test_the_text_fits_on_one_screen(said: Any, tmp_path: Path) -> None:
         (RELABELLED, "deviated", 10),
         (RELABELLED, "unknown", 0),
         ("Node/rr-1: {metadata: {labels: {harmless: 'yes'}}}", "worse", 0),
+        ("Node/rr-1: {metadata: {annotations: {unread: 'yes'}}}", "worse", 0),
     ],
 )
 def test_a_pipeline_is_told_by_the_exit_code(
@@ -149,6 +150,22 @@ def test_what_stays_unknown_is_not_called_the_same(said: Any, tmp_path: Path) ->
     assert text.startswith(
         "UNKNOWN: no effect is known of what changed, but unknown before and after: routes and"
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: shop, name: deny}}",
+        "Node/worker-1: {metadata: {annotations: {team: blue}}}",
+        "Deployment/kube-dns: {spec: {template: {spec: {containers: [{name: main, image: x}]}}}}",
+    ],
+)
+def test_a_change_that_no_prediction_reads_is_not_called_the_same(
+    said: Any, tmp_path: Path, change: str
+) -> None:
+    path = written(leafed(), tmp_path / "leaf.json")
+    _, text = said("rehearse", "--snapshot", path, "--change", change)
+    assert text.startswith("UNKNOWN: no prediction reads what changed: ")
 
 
 def test_a_domain_that_is_never_known_is_said_beside_the_rest(said: Any, tmp_path: Path) -> None:
