@@ -99,8 +99,10 @@ class Names(click.Choice[str]):
 
 def _use_kubeconfig(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     """Let everything that this command does read this kubeconfig, as if $KUBECONFIG named it."""
-    if not value:
+    if not value or (ctx.resilient_parsing and not Path(value).is_file()):
         return
+    if not Path(value).expanduser().is_file():
+        raise click.BadParameter(f"there is no file {value}; set it to a kubeconfig", ctx, param)
     before = os.environ.get("KUBECONFIG")
     os.environ["KUBECONFIG"] = str(Path(value).expanduser())
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model import child_process
 from chaosext.model.child_process import TimeIsUp
-from chaosext.model.errors import Refused, TooLarge
+from chaosext.model.errors import Refused, TooLarge, did_you_mean
 from chaosext.model.names import require_name
 from chaosext.nodes.process_shell import DockerShell, NetnsShell
 from chaosext.nodes.shell import BY_DOCKER, DOCKER, NETNS, POD, NodeAccess
@@ -29,7 +29,7 @@ DISCOVERY_S = 10.0
 def shells(names: Iterable[str], way: NodeAccess = BY_DOCKER) -> Mapping[str, NodeShell]:
     """Return a shell for each node, sorted. Raises `Refused` for an unknown transport or an invalid name."""
     if way.transport not in TRANSPORTS:
-        raise Refused(f"transport: unknown value {way.transport!r}", f"use one of: {', '.join(TRANSPORTS)}")
+        raise Refused(f"transport: unknown value {way.transport!r}", did_you_mean(way.transport, TRANSPORTS))
     return {name: TRANSPORTS[way.transport](require_name(name), way) for name in sorted(set(names))}
 
 

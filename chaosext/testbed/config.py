@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 
 from chaosext.cluster.object_files import parse_yaml
-from chaosext.model.errors import Refused
+from chaosext.model.errors import Refused, did_you_mean
 from chaosext.model.files import read_file
 
 if TYPE_CHECKING:
@@ -298,8 +298,7 @@ def _choice(kind: type[Choice], value: str, field: str) -> Choice:
     try:
         return kind(value)
     except ValueError:
-        known = ", ".join(kind)
-        raise Refused(f"{field} {value!r} is unknown", f"use one of: {known}") from None
+        raise Refused(f"{field} {value!r} is unknown", did_you_mean(value, kind)) from None
 
 
 def _checked(config: KindConfig) -> KindConfig:

@@ -35,20 +35,27 @@ LIVE = {
 LIVE_OPTIONS = {"--context", "--kubeconfigs", "--revoke", "run/latest"}
 """What makes other commands do so, or names what only a run leaves."""
 
+BGP_PEER = """
+apiVersion: crd.projectcalico.org/v1
+kind: BGPPeer
+metadata: {name: leaf-d}
+spec: {peerIP: 10.255.0.4, asNumber: 64512, nodeSelector: topology.kubernetes.io/zone == 'd'}
+"""
+
 ANSWERS = {0, 10, 30}
 """Exit codes of an answer; 20 is a refusal, and 70 a bug."""
 
 
 def needs_no_cluster(printed: Printed) -> bool:
+    """Whether it is a whole command, not a mention of one, and asks no cluster and for no run."""
     words = printed.words[1:]
-    is_live = words[0] in LIVE or words[:1] == ["report"] or bool(LIVE_OPTIONS.intersection(words))
+    is_live = words[0] in LIVE or words[0] == "report" or bool(LIVE_OPTIONS.intersection(words))
     is_plan_alone = words[0] == "gate" and "--snapshot" not in words
     is_approval = words[0] == "approve" and "--list" not in words
-    is_example = any(word.startswith("-") or ":" in word for word in words[1:]) or words[0] in (
-        "examples",
-        "config",
-    )
-    return is_example and not (is_live or is_plan_alone or is_approval or "run/latest/result.json" in words)
+    is_mention = words[-1] == "--snapshot" or not any("-" in word or ":" in word for word in words[1:])
+    if words[0] in ("examples", "config"):
+        return True
+    return not (is_live or is_plan_alone or is_approval or is_mention or "run/latest/result.json" in words)
 
 
 OFFLINE = sorted({each.text: each for each in HELP if needs_no_cluster(each)}.values(), key=str)
@@ -77,6 +84,8 @@ def folder(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("work")
     for name, file in (
         ("larger", "cluster.json"),
+        ("larger", "before.json"),
+        ("larger", "after.json"),
         ("story", "seen.json.gz"),
         ("mitigated", "yesterday.json.gz"),
         ("story", "today.json.gz"),
@@ -88,6 +97,7 @@ def folder(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = chaosext(installed, made, "examples", name)
         assert done.returncode == 0, done.stderr
         (made / file).write_bytes(done.stdout)
+    (made / "new-bgppeer.yaml").write_text(BGP_PEER)
     with tarfile.open(made / "must-gather.tar.gz", "w:gz") as archive:
         archive.add(made / "cluster.json", "must-gather/cluster.json")
     return made

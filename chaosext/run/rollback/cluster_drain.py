@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from chaosext.checks.customer_requests import judge_ratio
-from chaosext.model.errors import ChaosextError, Inconclusive, Refused
+from chaosext.model.errors import ChaosextError, Inconclusive, Refused, did_you_mean
 from chaosext.model.findings import Status
 from chaosext.model.load_balancer_state import Failover
 from chaosext.model.timeline import Kind
@@ -59,7 +59,7 @@ def failover_named(mode: str | None) -> Failover | None:
     try:
         return None if mode is None else Failover(mode)
     except ValueError:
-        raise Refused(f"mode: unknown value {mode!r}", f"use one of: {', '.join(Failover)}") from None
+        raise Refused(f"mode: unknown value {mode!r}", did_you_mean(str(mode), Failover)) from None
 
 
 def set_failover(settings: Settings, context: RunContext, mode: Failover | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.cluster.answer_bounds import bound_api_calls
 from chaosext.cluster.client import ENVIRONMENT, Cluster
-from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.errors import Refused, Unreachable, did_you_mean
 from chaosext.nodes.load_balancer import EnvoyEntry
 from chaosext.nodes.process_shell import DockerShell
 from chaosext.run.session.run_context import owner
@@ -170,8 +170,6 @@ def require_member(entry: LoadBalancer, cluster: str) -> Member:
     members = entry.look()
     found = next((each for each in members if each.cluster == cluster), None)
     if found is None:
-        known = ", ".join(each.cluster for each in members)
-        raise Refused(
-            f"cluster {cluster!r} is not behind the load balancer {entry.name}", f"use one of: {known}"
-        )
+        hint = did_you_mean(cluster, [each.cluster for each in members])
+        raise Refused(f"cluster {cluster!r} is not behind the load balancer {entry.name}", hint)
     return found

@@ -195,6 +195,8 @@ def test_a_kubeconfig_holds_for_one_command(
     (tmp_path / "config").write_text(CONFIG % "prod-eu")
     plan = ["gate", "--cutover", "example:all-workers"]
     before = os.environ["KUBECONFIG"]
+    assert invoke([*plan, "--kubeconfig", str(tmp_path / "nowhere")]) == 20
+    assert "there is no file" in capsys.readouterr().err
     assert invoke([*plan, "--kubeconfig", str(tmp_path / "config")]) == 20
     assert "context prod-eu is not pinned" in capsys.readouterr().err
     assert os.environ["KUBECONFIG"] == before

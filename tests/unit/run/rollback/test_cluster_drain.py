@@ -174,7 +174,7 @@ def test_the_last_cluster_that_serves_is_not_drained(entry: FakeEntry, run: cont
 def test_an_unpinned_context_and_an_unknown_cluster_are_refused(
     entry: FakeEntry, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(Refused, match="use one of: way, way-b"):
+    with pytest.raises(Refused, match="known: way, way-b"):
         drain(run, "elsewhere")
     monkeypatch.setattr(connection, "read_pins", dict)
     with pytest.raises(Refused, match="not pinned"):
