@@ -96,15 +96,17 @@ def read_config() -> dict[str, Any]:
     return {str(key): each for key, each in (value or {}).items()}
 
 
-def defaults_for(group: click.Group, context: click.Context, name: str | None) -> dict[str, Any]:
+def defaults_for(
+    group: click.Group, context: click.Context, name: str | None, *, goes_on: bool = False
+) -> dict[str, Any]:
     """Return click's `default_map`, with the section of the command called `name` (None: of every command).
 
-    Raises `Refused`, naming file, key and fix, for an unknown command, option or value.
+    Raises `Refused`, naming file, key and fix, for an unknown command, option or value; only says so if it `goes_on`.
     """
     try:
         return dict(_sections(group, context, name))
     except Refused as error:
-        if name not in ALWAYS:
+        if not goes_on:
             raise
         say(f"chaosext: {error.message}; built-in defaults are used", err=True)
         return {}

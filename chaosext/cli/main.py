@@ -71,6 +71,9 @@ EXIT_REFUSED = Refused.exit_code
 EXIT_PIPE = 141
 """The reader of the output has left: as if SIGPIPE had ended the process (128 + 13)."""
 
+ASKS_HELP = "chaosext.help"
+"""Key in the context's `meta`: whether the command line asks for help."""
+
 
 class LazyGroup(click.Group):
     """A group whose commands are imported at first use."""
@@ -88,6 +91,10 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ASKS_HELP] = bool({"-h", "--help"}.intersection(args))
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -146,11 +153,12 @@ def cli(ctx: click.Context) -> None:
     10 deviated and rollback verified, 11 deviated and rollback not verified, 20 refused (nothing was touched),
     30 inconclusive, 40 unsafe (a cut may still be active), 70 an internal error, 130/143 interrupted and healed.
     """
-    from chaosext.cli.defaults import defaults_for
+    from chaosext.cli.defaults import ALWAYS, defaults_for
 
     group = ctx.command
     assert isinstance(group, click.Group)  # noqa: S101  it is this one
-    ctx.default_map = defaults_for(group, ctx, ctx.invoked_subcommand)
+    goes_on = bool(ctx.meta[ASKS_HELP]) or ctx.invoked_subcommand in ALWAYS
+    ctx.default_map = defaults_for(group, ctx, ctx.invoked_subcommand, goes_on=goes_on)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from chaosext.cli import rehearse
 from chaosext.cli.defaults import NEVER, settable
@@ -99,6 +102,35 @@ def test_a_faulty_file_does_not_stop_who_ends_a_cut(file: Path, capsys: pytest.C
     assert "abort.wait: 'soon' is not a valid float" in error
     assert "built-in defaults are used" in error
     assert "the cluster is ambiguous or unknown" in error
+
+
+def test_a_faulty_file_does_not_stop_who_asks_for_help(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text("rehearse: {seed: many}\n")
+    assert invoke(["rehearse", "--help"]) == 0
+    assert "built-in defaults are used" in capsys.readouterr().err
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+SECTIONS = st.dictionaries(
+    st.sampled_from(["seed", "cut-for", "advice", "fail-on", "output", "up", "x"]), VALUES
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["rehearse", "gate", "testbed", "audit", "x"]), SECTIONS | VALUES, max_size=3
+    )
+)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_file_is_understood_or_refused(file: Path, value: Any) -> None:
+    file.write_text(yaml.safe_dump(value))
+    assert invoke(["config", "show", "rehearse"]) in (0, 20)
 
 
 def test_every_default_is_shown_with_its_source(
