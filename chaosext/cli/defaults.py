@@ -32,10 +32,10 @@ FACT = "it states a fact about one cluster or plan, and would silently hold for 
 _NEVER: Mapping[str, str] = {
     SAFETY: "force replace production remove revoke everything unasked expect until by settle_s dwell_s",
     CLUSTER: "context contexts kubeconfig kubeconfigs name load_balancer",
-    MODE: "as_list config_map dry_run check summed as_json run run_id index longest worst patch",
-    FACT: "snapshots plan path fleet scenarios experiment results folders log keep known at cut_at cut_nodes flapping "
-    "controller_manager_args apiserver_args fabric_hears hold_s mitigations changes namespaces targets leaf note "
-    "reason",
+    MODE: "as_list config_map dry_run check summed as_json run run_id index longest worst patch page",
+    FACT: "snapshots plan path fleet scenarios experiment results folders log keep known at cut_at cut_nodes "
+    "rollback_at flapping controller_manager_args apiserver_args fabric_hears hold_s mitigations changes namespaces "
+    "targets leaf note reason",
 }
 """Why -> the parameters that neither the file nor the environment can set."""
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.answer import Form, answers, say_answer, table
 from chaosext.cli.options import InputFile
 from chaosext.model.printable import say, say_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from chaosext.gameday.cluster_fleet import Line
 
 INDEX = "JOB_COMPLETION_INDEX"
 """Kubernetes sets this variable in the Pods of an Indexed Job."""
@@ -90,8 +96,19 @@ def fleet(
         for line in lines:
             say_json(line.to_json(), indent=None)
     else:
-        say_answer([line.to_json() for line in lines], map(str, lines), form)
+        said = _table(lines) if form.is_wide else map(str, lines)
+        say_answer([line.to_json() for line in lines], said, form)
     return worst(lines)
+
+
+def _table(lines: Iterable[Line]) -> Iterator[str]:
+    """Yield a row for each cluster, with every reason."""
+    header = ("cluster", "verdict", "exit", "since the day before", "why")
+    rows = (
+        (each.cluster, each.verdict, str(each.exit_code), each.since or "-", "; ".join(each.why) or "-")
+        for each in lines
+    )
+    return table(header, rows)
 
 
 def _write_page(path: Path, text: str) -> None:

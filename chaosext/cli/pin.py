@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.cli.answer import Form, answers, say_answer
+from chaosext.cli.answer import Form, answers, say_answer, table
 from chaosext.cli.options import cluster_options, quiet
 
 if TYPE_CHECKING:
@@ -96,13 +96,29 @@ def _list(form: Form) -> None:
     from chaosext.safety.pins import pins_path, read_pins
 
     pins = read_pins()
-    lines = tuple(_listed(pins)) or (f"no context is pinned in {pins_path()}",)
+    listed = _table(pins.values()) if form.is_wide and pins else _listed(pins)
+    lines = tuple(listed) or (f"no context is pinned in {pins_path()}",)
     say_answer({name: asdict(each) for name, each in sorted(pins.items())}, lines, form)
 
 
 def _listed(pins: Mapping[str, Pin]) -> Iterator[str]:
     for _, each in sorted(pins.items()):
         yield from _lines(each)
+
+
+def _table(pins: Iterable[Pin]) -> Iterator[str]:
+    header = ("context", "server", "CA (SHA-256)", "kube-system UID", "production")
+    rows = (
+        (
+            each.context,
+            each.server,
+            each.ca_sha256 or "-",
+            each.kube_system_uid,
+            "yes" if each.production else "no",
+        )
+        for each in sorted(pins, key=lambda pin: pin.context)
+    )
+    return table(header, rows)
 
 
 def _lines(pin: Pin) -> Iterator[str]:

@@ -58,6 +58,10 @@ def test_listing_and_forgetting(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert invoke(["pin", "--list", "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)) == ["kind-a", "kind-b"]
+    assert invoke(["pin", "--list", "-o", "wide"]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split()[:2] == ["CONTEXT", "SERVER"]
+    assert [row.split()[0] for row in rows] == ["kind-a", "kind-b"]
     assert invoke(["pin", "--remove", "kind-a"]) == 0
     assert invoke(["pin", "--remove", "kind-a"]) == 0
     assert capsys.readouterr().out == "kind-a: unpinned\nkind-a: was not pinned\n"

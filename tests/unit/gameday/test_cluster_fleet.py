@@ -72,6 +72,10 @@ def test_each_index_rehearses_its_cluster_and_the_summary_tells_of_all(
     assert story.startswith("story: deviated (exit 10)")
     assert mitigated.startswith("mitigated: passed (exit 0)")
     assert gone == "gone: failed (exit 20): Secret gone-kubeconfig has no kubeconfig"
+    invoke(["fleet", *words, "--summary", "-o", "wide"])
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["CLUSTER", "VERDICT", "EXIT"]
+    assert [row.split()[:3] for row in rows][2] == ["gone", "failed", "20"]
 
 
 def without(kind: str) -> Any:
