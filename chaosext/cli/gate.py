@@ -28,12 +28,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from chaosext.gate.cutover_plan import Cutover
+    from chaosext.gate.judge import Judgement
+    from chaosext.gate.longest_cut import LongestCut
     from chaosext.gate.ticket import Sheet
     from chaosext.model.findings import Finding
+    from chaosext.rehearsal.simulate.time_budget import TimeBudget
+    from chaosext.rehearsal.snapshot.world import World
     from chaosext.report.data.predicted_lanes import LaneFacts
 
 WITHOUT_PATCHES = 0.7
-"""Share of the time budget for the judgement; the rest is for finding patches."""
+"""Share of the time budget for the judgement; the rest is for the longest safe cut and for finding patches."""
+
+FOR_LONGEST = 0.4
+"""Share of what is left for the longest safe cut."""
 
 
 @click.command(cls=WordsKept)
@@ -65,6 +72,11 @@ WITHOUT_PATCHES = 0.7
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @controller_manager_option
 @apiserver_option
+@click.option(
+    "--longest/--no-longest",
+    default=True,
+    help="Find the longest cut that is safe, too.  [default: longest]",
+)
 @time_budget_option
 @click.option("--verbose", "-v", is_flag=True, help="Print everything, too: each reason, event and command.")
 @answers("chaosext.gate/v1")
@@ -78,6 +90,7 @@ def gate(
     seed: int,
     controller_manager_args: tuple[str, ...],
     apiserver_args: tuple[str, ...],
+    longest: bool,
     time_budget_s: float,
     verbose: bool,
     form: Form,
@@ -122,6 +135,7 @@ def gate(
             plan=str(plan),
             plan_sha256=sha256(plan_bytes).hexdigest(),
             flags=(*controller_manager_args, *apiserver_args),
+            longest=longest,
         )
     write_pages(reports, _renderers(sheet, lanes))
     _say(sheet, lanes, form, verbose=verbose)
@@ -210,6 +224,7 @@ def _judged(
     plan: str,
     plan_sha256: str,
     flags: tuple[str, ...],
+    longest: bool,
 ) -> tuple[Sheet, tuple[LaneFacts, ...]]:
     """Judge what was seen; returns the record, and what the lanes of each rehearsal need."""
     from chaosext.cli.output import Progress
@@ -231,6 +246,10 @@ def _judged(
     with Progress() as progress:
         first = replace(budget.share(WITHOUT_PATCHES), tell=progress.of("simulations"))
         found = judge(world, cutover, seen.live, seed=seed, budget=first)
+        if longest:
+            progress.note("looking for the longest safe cut …")
+        part = budget.share(FOR_LONGEST)
+        longest_cuts = _longest(world, cutover, found, seed, part) if longest else ()
         search = Search(
             world=world,
             cutover=cutover,
@@ -259,6 +278,7 @@ def _judged(
         judgement=found,
         remedies=search.remedies,
         untried=search.untried,
+        longest=longest_cuts,
         version=world.control_plane.version,
         node_count=len(world.nodes),
         meshed=world.mesh is not None,
@@ -266,6 +286,28 @@ def _judged(
     world = declared(world, cutover.network, "network.fabric_hears")
     plans = (cutover.plan(found.nodes, each.cut_for_s) for each in found.rehearsed)
     return sheet, tuple(LaneFacts.of(world, plan) for plan in plans)
+
+
+def _longest(
+    world: World, cutover: Cutover, found: Judgement, seed: int, budget: TimeBudget
+) -> tuple[LongestCut, ...]:
+    """Return the longest safe cut of the plan's nodes, and of each rack and zone of them; none if they come and go."""
+    from chaosext.cli.forked import on_all_cores
+    from chaosext.gate.domain_cuts import GROUPS, domain_cuts
+    from chaosext.gate.longest_cut import longest_cuts, range_for
+
+    if cutover.flap:
+        return ()
+    return longest_cuts(
+        world,
+        cutover,
+        found.nodes,
+        domain_cuts(world, GROUPS, found.nodes),
+        range_for(cutover),
+        seed=seed,
+        budget=budget,
+        on_all=on_all_cores,
+    )
 
 
 def _renderers(sheet: Sheet, lanes: tuple[LaneFacts, ...]) -> Mapping[str, Callable[[], str]]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chaosext.cli.answer import Form, answers, say_answer, say_data
+from chaosext.cli.cut_search import search_options
 from chaosext.cli.options import FileOrText, InputFile, Names
 from chaosext.cli.page_files import check_places, report_option, write_rehearsal
 from chaosext.cli.rehearsal_view import Details, WordsKept, show
@@ -21,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from chaosext.rehearsal.predict.scenarios import Scenario, ScenarioRunner
+    from chaosext.cli.cut_search import CutSearch
+    from chaosext.rehearsal.predict.scenarios import Scenario
     from chaosext.rehearsal.simulate.planned_cut import Flap, Plan
     from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
@@ -214,6 +213,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     default=True,
     help="Simulate every mitigation, too, and rank them.  [default: advice]",
 )
+@search_options(Positive())
 @time_budget_option
 @click.option("--timeline", is_flag=True, help="Print the predicted events, too: when, how likely, what.")
 @click.option(
@@ -263,6 +263,7 @@ def rehearse(
     reports: tuple[Path, ...],
     form: Form,
     fail_on: tuple[str, ...],
+    search: CutSearch | None,
 ) -> int:
     """Predict the effects of a cut: which events, when, whether the cluster heals, which workloads are affected, and
     which change would prevent it.
@@ -289,6 +290,8 @@ def rehearse(
       chaosext rehearse --snapshot cluster.json --json --fail-on deviated   for a pipeline
       chaosext rehearse --snapshot cluster.json --flap on=15s,off=10s,times=7
       chaosext rehearse --snapshot cluster.json --scenarios scenarios.yaml
+      chaosext rehearse example:story --longest                             how long may it last?
+      chaosext rehearse example:story --worst                               which rack or node is the dangerous one?
       chaosext rehearse example:story --change 'BGPPeer/leaf: null'         what would this change break?
       chaosext rehearse example:story --change 'drain: worker-1' --fail-on worse
 
@@ -336,6 +339,21 @@ def rehearse(
         seed=seed,
     )
     budget = TimeBudget.of(time_budget_s)
+    if search:
+        search.require_alone(
+            {
+                "--cut-nodes": cut_nodes or None,
+                "--cut-for": cut_for,
+                "--flap": flapping,
+                "--rollback-at": rollback_at,
+                "--horizon": horizon,
+                "--scenarios": scenarios,
+                "--samples": samples,
+                "--change": changes or None,
+                "--patch": patch,
+                "--report": reports or None,
+            }
+        )
     if changes or "worse" in fail_on:
         verdicts = rehearse_changes(
             Input(snapshots=inputs, changes=changes, scenarios=scenarios),
@@ -353,6 +371,8 @@ def rehearse(
     if not reading.is_one_file:
         say(str(reading), err=True)
     world = declared(world, said, "--fabric-hears")
+    if search:
+        return _exit_code(search.answer(world, wanted, cut_for, budget, form), fail_on)
     if scenarios is not None:
         return _exit_code(_rehearse_all(world, scenarios, wanted, samples, budget, form), fail_on)
     plan = wanted.plan(world)
@@ -415,33 +435,12 @@ def _exit_code(verdicts: Sequence[str], fail_on: Sequence[str]) -> int:
 ALONE = 8
 """Up to this many scenarios are simulated in this process."""
 
-CHUNKS = 8
-"""Chunks per worker process, so that no core is idle at the end."""
-
-_runner: ScenarioRunner
-
 
 def play_all(
     world: World, scenarios: Sequence[Scenario], samples: int | None, budget: TimeBudget
 ) -> Iterator[dict[str, Any]]:
     """Yield the results of the scenarios in their order. Raises `Refused` for the first invalid one."""
+    from chaosext.cli.forked import on_all_cores
     from chaosext.rehearsal.predict.scenarios import ScenarioRunner
 
-    workers = min(len(os.sched_getaffinity(0)), len(scenarios))
-    if workers < 2 or len(scenarios) <= ALONE:
-        yield from map(ScenarioRunner(world, samples, budget).play, scenarios)
-        return
-    how = multiprocessing.get_context("fork")  # shares the loaded snapshot, however large it is
-    with ProcessPoolExecutor(workers, how, _prepare, (world, samples, budget)) as pool:
-        yield from pool.map(_play, scenarios, chunksize=max(1, len(scenarios) // (workers * CHUNKS)))
-
-
-def _prepare(world: World, samples: int | None, budget: TimeBudget) -> None:
-    global _runner
-    from chaosext.rehearsal.predict.scenarios import ScenarioRunner
-
-    _runner = ScenarioRunner(world, samples, budget)
-
-
-def _play(scenario: Scenario) -> dict[str, Any]:
-    return _runner.play(scenario)
+    return on_all_cores(ScenarioRunner(world, samples, budget).play, scenarios, alone=ALONE)

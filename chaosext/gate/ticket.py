@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chaosext.gate.cutover_plan import Cutover, Selection, Tolerated
     from chaosext.gate.decision import Decision, Weighed
     from chaosext.gate.judge import Judgement
+    from chaosext.gate.longest_cut import LongestCut
     from chaosext.gate.rehearsed import Rehearsed
     from chaosext.gate.remedies import Remedy
     from chaosext.rehearsal.simulate.planned_cut import Flap
@@ -54,7 +55,8 @@ class Asked:
 class Sheet:
     """The whole record. `version` is Kubernetes' version; `node_count` counts all nodes; `meshed`: Istio is present.
 
-    `untried`: mitigations that the time budget left no time for.
+    `untried`: mitigations that the time budget left no time for. `longest`: the longest safe cut of the plan's nodes,
+    then those of parts of them; empty if it was not searched.
     """
 
     asked: Asked
@@ -65,6 +67,7 @@ class Sheet:
     version: str
     node_count: int
     meshed: bool
+    longest: tuple[LongestCut, ...] = ()
 
     @property
     def decision(self) -> Decision:
@@ -94,6 +97,13 @@ class Sheet:
             yield PROBES, "snapshots contain no events of failed probes; the Pods' readiness was read"
             yield "the cluster now", f"the source was a snapshot, taken {self._taken()}"
         yield from ((f"kind {kind}", why) for kind, why in self.asked.missed)
+
+    def _longest(self) -> dict[str, Any] | None:
+        """Return the longest safe cuts, with points of no return by the plan's clock; None if not searched."""
+        if not self.longest:
+            return None
+        plan, *domains = (each.to_json(self.cutover.start) for each in self.longest)
+        return {"plan": plan, "domains": domains}
 
     def _taken(self) -> str:
         taken = self.asked.taken_at
@@ -127,6 +137,7 @@ class Sheet:
             "reasons": [_reason(each) for each in judgement.against],
             "checks": [_check(each) for each in judgement.weighed],
             "rehearsed": [_rehearsed(each) for each in judgement.rehearsed],
+            "longest": self._longest(),
             "remedies": [_remedy(each) for each in self.remedies],
             "unmatched": [str(entry) for entry in judgement.unmatched],
             "not_checked": dict(self.not_checked()),

@@ -13,6 +13,7 @@ from chaosext.model.timeline import Kind
 from chaosext.rehearsal.predict.impact_lines import impact_lines
 from chaosext.rehearsal.simulate.prediction import Forecast
 from chaosext.report.render.markdown import fenced, plain, points, section, table
+from chaosext.report.sentences.how_long import how_long, shortest
 from chaosext.report.units import listed, names
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def facts(sheet: Sheet) -> Iterator[tuple[str, str]]:
     if cutover.start:
         zone = f" {cutover.timezone}" if cutover.timezone else ""
         yield "begins", f"{cutover.start.isoformat(sep=' ', timespec='minutes')}{zone}"
+    yield from longest(sheet)
     yield "acceptable", "; ".join(_acceptable(sheet))
     yield "asked", f"by {asked.by}, {asked.at.isoformat(sep=' ', timespec='seconds')}"
 
@@ -144,6 +146,15 @@ def _lengths(sheet: Sheet) -> str:
         return f"in {sheet.cutover.flap}, {short_duration(sheet.cutover.cut_for_s)} in all"
     planned, *longest = map(short_duration, sheet.cutover.durations_s)
     return f"for {planned}, at most {longest[0]}" if longest else f"for {planned}"
+
+
+def longest(sheet: Sheet) -> Iterator[tuple[str, str]]:
+    """Yield how long the cut may last: for the plan, and for the part of it where that is shortest."""
+    if sheet.longest:
+        plan, *domains = sheet.longest
+        yield "how long", how_long(plan, sheet.cutover.start)
+        if first := shortest(domains):
+            yield "weakest part", f"{first.domain}: {first.answer}"
 
 
 def _acceptable(sheet: Sheet) -> Iterator[str]:

@@ -44,7 +44,8 @@ def in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
 def gate(capsys: pytest.CaptureFixture[str]) -> Any:
     def calling(*arguments: str) -> tuple[int, str, str]:
         budget = () if "--time-budget" in arguments else UNHURRIED
-        code = invoke(["gate", *arguments, *budget])
+        longest = () if "--longest" in arguments else ("--no-longest",)
+        code = invoke(["gate", *arguments, *longest, *budget])
         said = capsys.readouterr()
         return code, said.out, said.err
 
@@ -217,6 +218,24 @@ def test_the_json_is_as_the_schema_says(asked: Any, snapshot: str) -> None:
     Draft202012Validator(json.loads(SCHEMA.read_text())).validate(told(asked, snapshot))
 
 
+def test_the_page_says_how_long_the_cut_may_last(asked: Any) -> None:
+    story, mitigated = (told(asked, snapshot)["longest"] for snapshot in (STORY, MITIGATED))
+    assert (story["plan"]["safe_s"], story["plan"]["limit"]) == (0, "breaks")
+    assert "the first kube-dns Pod moves to cp-1" in story["plan"]["answer"]
+    assert mitigated["plan"]["answer"] == "safe up to 16m, the longest tried (99%)"
+    assert mitigated["plan"]["no_return"] == "2036-11-29T22:16:00+01:00"
+    for form in (".md", ".html"):
+        assert "safe up to 16m" in asked[MITIGATED][1][form]
+        assert "Point of no return: 2036-11-29 22:16:00 CET" in asked[MITIGATED][1][form]
+
+
+def test_the_longest_safe_cut_is_not_searched_if_not_wanted(gate: Any) -> None:
+    _, said, _ = gate("--cutover", PLAN, "--snapshot", STORY, "--at", AT, "--json", "--no-longest")
+    found = json.loads(said)
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
+    assert found["longest"] is None
+
+
 def test_what_a_snapshot_can_t_say_is_said_to_be_unchecked(asked: Any) -> None:
     assert {"xds_synced", "dns_resolvable", "bgp_established", "the cluster now"} <= told(asked, MITIGATED)[
         "not_checked"
@@ -274,10 +293,11 @@ def test_cuts_that_come_and_go_are_one_plan(gate: Any, tmp_path: Path) -> None:
     """Four cuts of 16 s, 10 s apart, under a grace period of 20 s: each of them alone would be a go."""
     plan = tmp_path / "flap.yaml"
     plan.write_text("title: t\ncut: {nodes: [worker-1, worker-2], flap: {on: 16s, off: 10s, times: 4}}\n")
-    code, said, _ = gate("--cutover", str(plan), "--snapshot", STORY, "--at", AT, "--json")
+    code, said, _ = gate("--cutover", str(plan), "--snapshot", STORY, "--at", AT, "--json", "--longest")
     found = json.loads(said)
     Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
     assert code == 10
+    assert found["longest"] is None
     assert found["cutover"]["flap"] == {"on_s": 16, "off_s": 10, "times": 4}
     (rehearsed,) = found["rehearsed"]
     assert rehearsed["cuts"] == [[0, 16], [26, 42], [52, 68], [78, 94]]

@@ -1,0 +1,32 @@
+"""Durations as people write them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaosext.model.duration_text import short_duration
+from chaosext.rehearsal.predict.scenarios import seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "0s"),
+        (1.25, "1.2s"),
+        (59.4, "59.4s"),
+        (330, "5m30s"),
+        (480, "8m"),
+        (3600, "1h"),
+        (3661.7, "1h1m1s"),
+        (7205, "2h5s"),
+    ],
+)
+def test_units_that_are_zero_are_left_out(value: float, said: str) -> None:
+    assert short_duration(value) == said
+
+
+@given(st.integers(0, 100_000))
+def test_whole_seconds_are_read_back_as_they_were(value: int) -> None:
+    assert seconds(short_duration(value)) == value
