@@ -100,14 +100,9 @@ def _homes(world: World, homeless: set[tuple[str, str]]) -> Mapping[tuple[str, s
     found: dict[tuple[str, str], str] = {}
     for pod in sorted(pods, key=lambda pod: (-pod.spec.priority, pod.namespace, pod.name)):
         group = board.group(pod.namespace, pod.spec)
-        fits = placement.feasible(group, _is_open)
+        fits = placement.feasible(group)
         if fits:
-            node = min(placement.best(group, fits, _is_open))
+            node = min(placement.best(group, fits))
             placement.add(group, node)
             found[pod.namespace, pod.name] = world.nodes[node].name
     return found
-
-
-def _is_open(_: int) -> bool:
-    """No node is tainted meanwhile."""
-    return False

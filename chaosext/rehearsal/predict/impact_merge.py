@@ -135,7 +135,7 @@ class ImpactMerge:
         """Whether clients on cut nodes, which keep the endpoints from before, reach none of them at some time."""
         stage = self._stage
         clients = [number for number in stage.judged if stage.is_cut[number]]
-        hosts = unit.hosts(stage.board.number)
+        hosts = stage.hosts_before(unit)
         if not clients or not hosts or not stage.reached_before(unit):
             return False
         are_lost = any(trace.routes_lost_s < float("inf") for _, trace in self._plays)
@@ -205,6 +205,7 @@ class _Bounds:
         self._stage, self._plays = stage, plays
         self.uncounted: dict[int, tuple[float, list[Pod]]] = {}
         self._units_of: dict[int, Counter[str]] = {}
+        self._gone_in: dict[int, Counter[str]] = {}
         self._hit: dict[str, Mapping[str, float]] = {}
         for share, trace in plays:
             for pods in trace.uncounted:
@@ -252,9 +253,13 @@ class _Bounds:
 
     def _gone(self, trace: Trace) -> Counter[str]:
         """Return unit -> Pods that a simulation may evict without tracking them."""
-        found = Counter[str]()
-        for pods in trace.uncounted:
-            found.update(self._by_unit(id(pods)))
+        if not trace.uncounted:
+            return Counter()
+        found = self._gone_in.get(id(trace))
+        if found is None:
+            found = self._gone_in[id(trace)] = Counter[str]()
+            for pods in trace.uncounted:
+                found.update(self._by_unit(id(pods)))
         return found
 
     def _left(self, unit: Unit) -> int:

@@ -1,21 +1,17 @@
-"""DNS in one simulation: the kube-dns endpoints that each node's kube-proxy knows, which of them answer, and events.
-
-Source: Kubernetes v1.34 pkg/proxy/topology.go.
-"""
+"""DNS in one simulation: the kube-dns endpoints that each node's kube-proxy knows, which of them answer, and events."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
+from chaosext.rehearsal.simulate.dns_endpoints import Endpoint, Endpoints, Seen
 from chaosext.rehearsal.simulate.prediction import Dns
-from chaosext.rehearsal.snapshot.world import Nearness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Iterable
 
-    from chaosext.rehearsal.simulate.inputs import SimulationInputs
-    from chaosext.rehearsal.simulate.reach import Epoch
+    from chaosext.rehearsal.simulate.dns_endpoints import Views
     from chaosext.rehearsal.simulate.simulation import Followed, Scene
 
 SLICES_WITHIN_S = (0.01, 0.15)
@@ -24,6 +20,9 @@ SLICES_WITHIN_S = (0.01, 0.15)
 SLICES = "kube-controller-manager: endpoint slice controller"
 MOMENT_S = 1e-6
 """Shorter times are rounding errors, in seconds."""
+
+MOST_ENDPOINTS = 1000
+"""Up to this many sets of endpoints are known, with the states that nodes see."""
 
 LOOKUPS = "kube-proxy's endpoints and the routes to them"
 
@@ -44,6 +43,10 @@ class Lookups:
         """Node that is cut off -> number of the frozen endpoints that it knows; the others know the present ones."""
         self._kept: dict[int, int] = {}
         """Node that has reconnected -> number of the frozen endpoints that it doesn't remove, if it removes none."""
+        self._learned = 0
+        """How often a node has begun or ended to know other endpoints than the present ones."""
+        self._looked_at: tuple[object, ...] = ()
+        """What the views depended on when all were last looked at."""
         self._views: dict[int, Dns] = {}
         self._since_s: dict[int, float] | None = {}
         """Since when each observer has its view; None once nothing counts any more."""
@@ -63,12 +66,14 @@ class Lookups:
         for number in self._stage.observers:
             if self._stage.is_cut[number] and number not in self._stale:
                 self._stale[number] = len(self._frozen) - 1
+                self._learned += 1
                 self._scene.at(self._scene.hears_s(number), self._learn, number)
 
     def _learn(self, t: float, number: int) -> None:
         age = self._stale.pop(number)
         if self._stage.world.network.keeps_backends:
             self._kept[number] = age
+        self._learned += 1
         if self._notes(t, number, self.view(number)):
             self._changed(t)
 
@@ -86,24 +91,40 @@ class Lookups:
         self._look(t)
 
     def _look(self, t: float) -> None:
-        """Update the view of every observer."""
-        if self._stage.world.dns is not None:
+        """Update the view of every observer, if anything has changed that it depends on."""
+        if self._stage.world.dns is None:
+            return
+        depends_on = self._depends_on()
+        if depends_on != self._looked_at:
+            self._looked_at, known = depends_on, self._views
+            during = self._scene.trace.during if self._scene.is_cut else None
             for number, view in self.views().items():
-                self._notes(t, number, view)
-            self._changed(t)
+                if known.get(number) is not view or (during is not None and during.get(number) is not view):
+                    self._notes(t, number, view)
+        self._changed(t)
+
+    def _depends_on(self) -> tuple[object, ...]:
+        """Return all that the observers' views depend on."""
+        if not self._stage.knows_dns:
+            return (self._scene.epoch,)
+        ages = range(len(self._frozen))
+        frozen = [self._known(age, None) for age in ages] if self._stale else ()
+        kept = [self._known(None, age) for age in ages] if self._kept else ()
+        return (self._scene.epoch, self._learned, self._known(None, None), *frozen, *kept)
 
     def _notes(self, t: float, number: int, view: Dns) -> bool:
         """Record an observer's view and its worst state in the cut; mark a change, and return whether there was one."""
         before, during = self._views.get(number, Dns.RESOLVABLE), self._scene.trace.during
-        if view is not before:
+        is_new = view is not before
+        if is_new:
             self._spend(t, number, before)
         self._views[number] = view
         if self._scene.is_cut:
             during[number] = worst((view, during.get(number, Dns.RESOLVABLE)))
-        if view is not before and view in NOTICED:
+        if is_new and view in NOTICED:
             kind, detail = NOTICED[view]
             self._scene.mark(t, kind, self._stage.world.nodes[number].subject, detail, LOOKUPS)
-        return view is not before
+        return is_new
 
     def _spend(self, t: float, number: int, view: Dns) -> None:
         """Count the time that the observer had this view until now."""
@@ -125,15 +146,7 @@ class Lookups:
 
     def view(self, number: int) -> Dns:
         """Return the state of lookups from this observer now."""
-        if not self._stage.knows_dns:
-            return Dns.UNKNOWN
-        return self._known_to(number).view(number, self._scene.epoch)
-
-    def _known_to(self, number: int) -> _Endpoints:
-        """Return the endpoints that a node knows."""
-        stage, known = self._stage, self._known(*self._known_since(number))
-        cached = stage.world.network.nodelocal_dns
-        return _Endpoints(known, stage, cached=cached, captured=stage.captured)
+        return self.viewer()(number)
 
     def _known_since(self, number: int) -> tuple[int | None, int | None]:
         """Return the numbers of frozen endpoints: those that a node knows alone, and those beside the present ones."""
@@ -154,32 +167,40 @@ class Lookups:
         return {number: viewer(number) for number in self._stage.observers}
 
     def viewer(self, *, names: bool = False) -> Callable[[int], Dns]:
-        """Return a function from a node to its state now; with `names` of the cluster's own names only.
-
-        Observers of the same kind that know the same endpoints and host none of them share one result.
-        """
+        """Return a function from a node to its state now; with `names` of the cluster's own names only."""
         stage = self._stage
         if not stage.knows_dns:
             return lambda _: Dns.UNKNOWN
         cached = self._is_stale_served if names else stage.world.network.nodelocal_dns
-        captured = frozenset[int]() if names else stage.captured
-        known: dict[tuple[int | None, int | None], _Endpoints] = {}
-        epoch, kinds = self._scene.epoch, stage.kinds
-        seen: dict[tuple[int, tuple[int | None, int | None]], Dns] = {}
+        seen = Seen(self._scene.epoch, cached, frozenset() if names else stage.captured)
+        present = self._known(None, None).views(seen)
+        if not self._stale and not self._kept:
+            return present.__getitem__
+        known: dict[tuple[int | None, int | None], Views] = {(None, None): present}
 
         def view(number: int) -> Dns:
-            since = self._known_since(number)
+            since = self._stale.get(number), self._kept.get(number)
             if since not in known:
-                known[since] = _Endpoints(self._known(*since), stage, cached=cached, captured=captured)
-            endpoints = known[since]
-            if number in endpoints.hosts:
-                return endpoints.view(number, epoch)
-            key = kinds[number], since
-            if key not in seen:
-                seen[key] = endpoints.view(number, epoch)
-            return seen[key]
+                known[since] = self._known(*since).views(seen)
+            return known[since][number]
 
         return view
+
+    def _known(self, frozen: int | None, kept: int | None) -> Endpoints:
+        """Return the endpoints that a node knows, by the numbers of frozen ones: those alone, or beside the present ones.
+
+        A node that is cut off keeps those from before the cut.
+        """
+        pods, known = self._endpoints() if frozen is None else self._frozen[frozen], self._stage.endpoints
+        if frozen is None and kept is not None:
+            pods = [*pods, *(pod for pod in self._frozen[kept] if not pod.ready and pod not in pods)]
+        key = tuple([(pod.node, pod.runs, pod.group.spec.host_network) for pod in pods])
+        found = known.get(key)
+        if found is None:
+            if len(known) >= MOST_ENDPOINTS:
+                known.clear()
+            found = known[key] = Endpoints(map(Endpoint._make, key), self._stage)
+        return found
 
     @property
     def _is_stale_served(self) -> bool:
@@ -189,7 +210,7 @@ class Lookups:
 
     def _endpoints(self) -> list[Followed]:
         """Return the ready endpoints; without any, the terminating ones that still serve (`CategorizeEndpoints`)."""
-        ready = [pod for pod in self._scene.dns if pod.ready]
+        ready = [pod for pod in self._scene.dns if pod.serving and not pod.leaving]
         if ready or not self._stage.uses_ending:
             return ready
         return [pod for pod in self._scene.dns if pod.serving]
@@ -207,70 +228,7 @@ class Lookups:
         )
 
 
-class _Endpoints:
-    """kube-dns' endpoints as one kube-proxy knows them, grouped by the kind of their node."""
-
-    def __init__(
-        self, known: Iterable[Followed], stage: SimulationInputs, *, cached: bool, captured: frozenset[int]
-    ) -> None:
-        self._stage, self._service, self._cached, self._captured = stage, stage.world.dns, cached, captured
-        self._silent: set[int] = set()
-        self._alike: dict[tuple[int, bool], dict[int, None]] = {}
-        for pod in known:
-            if pod.runs:
-                own = pod.group.spec.host_network
-                self._alike.setdefault((stage.kinds[pod.node], own), {})[pod.node] = None
-            else:
-                self._silent.add(pod.node)
-        self.hosts = {number for numbers in self._alike.values() for number in numbers} | self._silent
-
-    def view(self, number: int, epoch: Epoch) -> Dns:
-        """Return the state of lookups from a node."""
-        return state(self._answers(number, epoch), cached=self._cached or number in self._captured)
-
-    def _answers(self, number: int, epoch: Epoch) -> set[bool | None]:
-        """Return the answers of the endpoints that the node uses: all, or those near it (`CategorizeEndpoints`)."""
-        service = self._service
-        is_near = service is not None and service.prefers is Nearness.NODE and number in self.hosts
-        if is_near or (service is not None and service.local_only):
-            return self._own(number)
-        if self._stage.prefers_zone:
-            zone = self._stage.world.nodes[number].zone
-            near = {host for host in self.hosts if self._stage.world.nodes[host].zone == zone}
-            if near:
-                return self._of(near, number, epoch)
-        return self._of(self.hosts, number, epoch)
-
-    def _own(self, number: int) -> set[bool | None]:
-        runs = any(number in hosts for hosts in self._alike.values())
-        return {answer for answer, there in ((True, runs), (False, number in self._silent)) if there}
-
-    def _of(self, used: set[int], number: int, epoch: Epoch) -> set[bool | None]:
-        found: set[bool | None] = {False} if self._silent & used else set()
-        for (_, own), hosts in self._alike.items():
-            if number in hosts:
-                found.add(True)
-            other = next((host for host in hosts if host != number and host in used), None)
-            if other is not None:
-                found.add(self._stage.answers(number, other, own, epoch))
-        return found
-
-
 SEVERITY = (Dns.RESOLVABLE, Dns.UNKNOWN, Dns.PARTIAL, Dns.DEAD)
-
-
-def state(answers: Collection[bool | None], *, cached: bool = False) -> Dns:
-    """Return one node's state from `answers`: one entry per endpoint that its kube-proxy knows, None if unknown.
-
-    With NodeLocal DNSCache (`cached`), names outside the cluster still resolve, and cluster names fail after
-    their 30 s in the cache (its Corefile forwards cluster.local to kube-dns' own endpoints). With sidecars that
-    answer for Services, it is the other way round.
-    """
-    if None in answers:
-        return Dns.UNKNOWN
-    if answers and all(answers):
-        return Dns.RESOLVABLE
-    return Dns.PARTIAL if any(answers) or cached else Dns.DEAD
 
 
 def worst(states: Iterable[Dns]) -> Dns:

@@ -6,12 +6,13 @@ first, because nothing else affects them.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from math import inf
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.simulate import kubelet_behaviour
+from chaosext.rehearsal.simulate.closed_nodes import ClosedNodes
 from chaosext.rehearsal.simulate.dns_lookups import Lookups
 from chaosext.rehearsal.simulate.impact_watch import ImpactWatch
 from chaosext.rehearsal.simulate.node_lifecycle import Bucket
@@ -22,11 +23,11 @@ from chaosext.rehearsal.simulate.scheduler import Placement
 from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind
 from chaosext.rehearsal.simulate.sidecar_sync import SidecarSync
 from chaosext.rehearsal.simulate.simulation import Scene
-from chaosext.rehearsal.simulate.taints import EVICTION_CALLS, EVICTION_LAG_S, NO_EXECUTE, stays_s
+from chaosext.rehearsal.simulate.taints import EVICTION_CALLS, EVICTION_LAG_S
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from chaosext.rehearsal.simulate.inputs import SimulationInputs
     from chaosext.rehearsal.simulate.node_lifecycle import Episode
@@ -63,9 +64,14 @@ FEW_TIES = 4
 """Up to this many equally good nodes for kube-dns, each is simulated."""
 
 
-def simulate(stage: SimulationInputs, draw: Draw, budget: TimeBudget = UNBOUNDED) -> Trace:
-    """Run one simulation with one set of random values. Raises `TimeIsUp` if the time budget ends first."""
-    return _Play(Scene(stage, draw, budget)).run()
+def simulate(
+    stage: SimulationInputs, draw: Draw, budget: TimeBudget = UNBOUNDED, *, with_marks: bool = True
+) -> Trace:
+    """Run one simulation with one set of random values, and record the lines of its trace unless told otherwise.
+
+    Raises `TimeIsUp` if the time budget ends first.
+    """
+    return _Play(Scene(stage, draw, budget, with_marks=with_marks)).run()
 
 
 class _Play:
@@ -75,11 +81,15 @@ class _Play:
         self._scene, self._stage, self._plan = scene, scene.stage, scene.stage.plan
         self._lives, self._trace, self._between = scene.lives, scene.trace, scene.between
         self._placement = Placement(scene.stage.board, scene.draw)
+        self._untied: dict[int, list[tuple[float, float]]] = defaultdict(list)
+        """Cut node -> the periods of NoExecute taints that master disruption mode removed."""
+        self._closed = ClosedNodes(scene.lives, scene.stage.living)
         settings = scene.stage.world.control_plane
         self._evictor = Bucket(settings.api_qps, settings.api_burst)
         self._lookups = Lookups(scene, self._dns_changed)
         self._sidecars = SidecarSync(scene, self._lookups, self._ready)
         self._pending: dict[Followed, None] = {}
+        self._awaits_openings = False
         self._refused: dict[tuple[str, str], dict[Followed, None]] = {}
         self._impact = ImpactWatch(scene)
         self._ordered = OrderedSets(scene)
@@ -116,10 +126,13 @@ class _Play:
                 scene.mark(heal, Kind.HEAL, hub.subject, "the cut ended", PLAN)
         for _, heal in self._plan.periods:
             scene.at(heal, self._heal)
+        for node, since, until in self._lives.untied:
+            self._untied[node].append((since, until))
         for at, number in enumerate(self._stage.living):
             episodes = self._lives.episodes(at)
             executed = self._no_execute(at, episodes)
-            self._tell(number, episodes, executed)
+            if scene.with_marks:
+                self._tell(number, episodes, executed)
             self._schedule(number, episodes, executed)
         self._tell_zones()
         PodRoutes(scene).begin()
@@ -173,8 +186,6 @@ class _Play:
             if number in scene.on:
                 scene.at(each.unknown_s, self._lose, number)
                 scene.at(each.ready_s, self._return, number)
-            for opened in (each.schedulable_s, each.no_execute_off_s):
-                scene.at(opened + OPENED_S, self._opened, number)
         emptied: set[float] = set()
         for since, off in executed:
             for stays, pods, others in self._stage.evictable[number]:
@@ -185,9 +196,8 @@ class _Play:
 
     def _no_execute(self, at: int, episodes: Sequence[Episode]) -> Periods:
         """Return the periods with the node's NoExecute taint; master disruption mode removes it for a while."""
-        untied = [(since, until) for node, since, until in self._lives.untied if node == at]
         lost = [(each.no_execute_s, each.no_execute_off_s) for each in episodes if each.no_execute_s < inf]
-        return (*untied, *lost)
+        return (*self._untied.get(at, ()), *lost)
 
     def _lose(self, t: float, number: int) -> None:
         serving = [pod for pod in self._scene.on[number] if pod.serving]
@@ -225,20 +235,9 @@ class _Play:
             pod.serving = True
             self._pod_changed(t, pod)
 
-    def _closed(self, group: PodGroup, t: float) -> Callable[[int], bool]:
-        """Return a function that tests whether a node's taints keep the group's Pods away now."""
-        lives, fleet_of = self._lives, self._stage.fleet_of
-        minds_schedule, minds_execute = self._stage.board.standing(group.spec).minds
-
-        def closed(number: int) -> bool:
-            at = fleet_of.get(number)
-            if at is None:
-                return False
-            return (minds_schedule and lives.is_unschedulable(at, t)) or (
-                minds_execute and lives.is_emptied(at, t)
-            )
-
-        return closed
+    def _closed_to(self, group: PodGroup, t: float) -> Collection[int]:
+        """Return the nodes whose taints keep the group's Pods away now."""
+        return self._closed.at(t, self._stage.board.rules(group).standing.minds)
 
     # -- eviction and replacement
     # -----------------------------------------------------------------------------
@@ -376,7 +375,7 @@ class _Play:
 
     def _bind(self, t: float, pod: Followed) -> bool:
         """Bind the Pod to a node, or make room for it. Return False if neither is possible, with nothing changed."""
-        closed = self._closed(pod.group, t)
+        closed = self._closed_to(pod.group, t)
         nodes = self._placement.feasible(pod.group, closed)
         if nodes:
             self._pending.pop(pod, None)
@@ -384,6 +383,7 @@ class _Play:
             return True
         if pod not in self._pending:
             self._pending[pod] = None
+            self._await_openings(t)
             self._scene.mark(t, Kind.POD_PENDING, pod.subject, "it fits on no node", SCHEDULER)
         return not pod.has_preempted and self._preempt(t, pod)
 
@@ -393,7 +393,7 @@ class _Play:
         Cost (`pickOneNodeForPreemption`) compares lower priorities, then fewer Pods. The last rule, by start
         times, is left to chance.
         """
-        choices = self._placement.preemptions(pod.group, self._closed(pod.group, t))
+        choices = self._placement.preemptions(pod.group, self._closed_to(pod.group, t))
         if not choices:
             return False
         pod.has_preempted = True
@@ -409,6 +409,17 @@ class _Play:
                 self._delete(t, victim)
         return True
 
+    def _await_openings(self, t: float) -> None:
+        """Retry pending Pods whenever a node loses a taint; nobody waits for that before the first one."""
+        if self._awaits_openings:
+            return
+        self._awaits_openings = True
+        for at, number in enumerate(self._stage.living):
+            for each in self._lives.episodes(at):
+                for opened in (each.schedulable_s, each.no_execute_off_s):
+                    if opened + OPENED_S >= t:
+                        self._scene.at(opened + OPENED_S, self._opened, number)
+
     def _opened(self, t: float, number: int) -> None:
         """Retry pending Pods after a node lost a taint: its Pods may be preempted now, too."""
         self._retry_pending(t, number, lambda pod: not pod.has_preempted)
@@ -422,14 +433,19 @@ class _Play:
         """
         if not self._pending:
             return
-        hopeless: set[tuple[PodGroup, bool]] = set()
         lost, may_help = self._lost(number, t), self._placement.may_help
+
+        def helps(pod: Followed) -> bool:
+            return may_help(pod.group, number, lost, preempts=preempts(pod))
+
+        alike = {(pod.group, pod.has_preempted): pod for pod in self._pending}
+        hopeless = {state for state, pod in alike.items() if not helps(pod)}
+        if len(hopeless) == len(alike):
+            return
         for pod in sorted(self._pending, key=lambda pod: -pod.group.spec.priority):
-            alike = pod.group, pod.has_preempted
-            if alike in hopeless:
-                continue
-            if not may_help(pod.group, number, lost, preempts=preempts(pod)) or not self._bind(t, pod):
-                hopeless.add(alike)
+            state = pod.group, pod.has_preempted
+            if state not in hopeless and not (helps(pod) and self._bind(t, pod)):
+                hopeless.add(state)
 
     def _lost(self, number: int, t: float) -> tuple[bool, bool]:
         """Whether a node has its NoSchedule taint, and its NoExecute taint."""
@@ -458,9 +474,9 @@ class _Play:
             self._evict_later(t, pod, at)
 
     def _evict_later(self, t: float, pod: Followed, at: int) -> None:
-        stays = stays_s(pod.group.spec.tolerations, (NO_EXECUTE,))
         if not self._stage.world.control_plane.evicts:
             return
+        stays = self._stage.stays_s(pod.group.spec)
         for each in self._lives.episodes(at):
             if each.no_execute_s < inf and t < each.no_execute_off_s:
                 evicted_s = max(each.no_execute_s, t) + stays + self._between(*EVICTION_LAG_S)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from chaosext.rehearsal.simulate.impact import Loss
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from chaosext.rehearsal.simulate.roster import Unit
+    from chaosext.rehearsal.simulate.scheduler_cache import PodGroup
     from chaosext.rehearsal.simulate.simulation import Followed, Scene
 
 SETTLED_S = 60.0
@@ -34,6 +34,7 @@ class ImpactWatch:
     def __init__(self, scene: Scene) -> None:
         self._scene, self._stage = scene, scene.stage
         self._tallies: dict[str, _Tally] = {}
+        self._of: dict[tuple[PodGroup, str], list[_Tally]] = {}
 
     def begin(self) -> None:
         """Look at quorums whenever reachability changes: the cut may separate members that all run."""
@@ -46,25 +47,33 @@ class ImpactWatch:
 
     def changed(self, t: float, pod: Followed) -> None:
         """Count a Pod after any change of it."""
-        if pod.counted is None:
+        before = pod.counted
+        if before is None:
             return
-        before, now = pod.counted, (pod.ready, self._is_up(pod))
-        if now == before:
+        was_ready, was_up = before
+        is_ready, is_up = pod.ready, self._is_up(pod, was_up)
+        if is_ready is was_ready and is_up is was_up:
             return
-        pod.counted = now
-        for unit in self._stage.roster.of(pod.namespace, pod.owner or pod.subject, pod.group.spec):
-            tally = self._tally(unit)
-            tally.count(pod.node, now[0] - before[0], now[1] - before[1])
+        pod.counted = is_ready, is_up
+        ready, running = is_ready - was_ready, is_up - was_up
+        for tally in self._tallies_of(pod):
+            tally.count(pod.node, ready, running)
             self._note(t, tally)
 
-    def _is_up(self, pod: Followed) -> bool:
+    def _tallies_of(self, pod: Followed) -> list[_Tally]:
+        owner = pod.owner or pod.subject
+        key = pod.group, owner
+        found = self._of.get(key)
+        if found is None:
+            units = self._stage.roster.of(pod.namespace, owner, pod.group.spec)
+            found = self._of[key] = [self._tally(unit) for unit in units]
+        return found
+
+    def _is_up(self, pod: Followed, was_up: bool) -> bool:
         """Whether the Pod really serves. A Terminating one does while its kubelet cannot know that."""
         if not pod.runs or pod.ails or pod.waits_since < inf:
             return False
-        if not pod.leaving:
-            return True
-        was_up = pod.counted is not None and pod.counted[1]
-        return was_up and self._scene.is_cut and self._stage.is_cut[pod.node]
+        return not pod.leaving or (was_up and self._scene.is_cut_off(pod.node))
 
     def healed(self, t: float) -> None:
         """Count the Terminating Pods of the cut nodes as gone: their kubelets learn of it, and stop all of them."""
@@ -92,11 +101,12 @@ class ImpactWatch:
 
     def _tally(self, unit: Unit) -> _Tally:
         if unit.name not in self._tallies:
-            self._tallies[unit.name] = _Tally(unit, unit.hosts(self._stage.board.number))
+            self._tallies[unit.name] = _Tally(unit, self._stage.hosts_before(unit))
         return self._tallies[unit.name]
 
     def _note(self, t: float, tally: _Tally) -> None:
-        unit, holds = tally.unit, True if not tally.unit.quorum else None
+        unit = tally.unit
+        holds: bool | None = True
         if unit.quorum:
             epoch = self._scene.epoch
             holds = self._stage.reach.can_agree(tally.hosts, unit.quorum, unit.own_address, epoch)
@@ -119,11 +129,16 @@ class ImpactWatch:
 
 
 class _Tally:
-    """The count of a unit's Pods, and its history. `hosts`, `ready_hosts`: node -> running, available Pods."""
+    """The count of a unit's Pods, and its history.
 
-    def __init__(self, unit: Unit, hosts: Counter[int]) -> None:
+    `hosts`: node -> running Pods of a quorum; `ready_hosts`: node -> available Pods of a Service.
+    """
+
+    __slots__ = ("at_once", "available", "hosts", "ready_hosts", "running", "steps", "unit")
+
+    def __init__(self, unit: Unit, hosts: Mapping[int, int]) -> None:
         self.unit, self.at_once = unit, False
-        self.hosts, self.ready_hosts = hosts, hosts.copy()
+        self.hosts, self.ready_hosts = dict(hosts), dict(hosts)
         self.available = self.running = unit.ready
         self.steps = [PodCount(0.0, self.available, self.running)]
 
@@ -132,8 +147,10 @@ class _Tally:
         available = running if self.unit.publishes_not_ready else ready
         self.available += available
         self.running += running
-        _add(self.ready_hosts, node, available)
-        _add(self.hosts, node, running)
+        if available and self.unit.service:
+            _add(self.ready_hosts, node, available)
+        if running and self.unit.quorum:
+            _add(self.hosts, node, running)
 
     def loss(self, follows: bool, heal_s: float, end_s: float, none_at_end: bool | None) -> Loss:
         lowest, from_s, for_s = lowest_of([(each.t_s, each.available) for each in self.steps], end_s)
@@ -151,12 +168,11 @@ class _Tally:
         )
 
 
-def _add(counts: Counter[int], node: int, change: int) -> None:
+def _add(counts: dict[int, int], node: int, change: int) -> None:
     """Add to a node's count, and drop it at zero."""
-    if change:
-        counts[node] += change
-        if not counts[node]:
-            del counts[node]
+    counts[node] = counts.get(node, 0) + change
+    if not counts[node]:
+        del counts[node]
 
 
 def lowest_of(counts: Sequence[tuple[float, int]], end_s: float) -> tuple[int, float, float]:

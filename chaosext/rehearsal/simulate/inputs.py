@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from copy import copy
 from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
@@ -19,16 +20,17 @@ from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind, sidecar
 from chaosext.rehearsal.simulate.taints import NO_EXECUTE, stays_s
 from chaosext.rehearsal.snapshot.control_plane_flags import minor
 from chaosext.rehearsal.snapshot.cut_targets import separation
-from chaosext.rehearsal.snapshot.node_patterns import behind, is_over
 from chaosext.rehearsal.snapshot.world import Nearness, OtherMesh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from chaosext.cluster.objects import Taint
+    from chaosext.rehearsal.simulate.dns_endpoints import Endpoints
     from chaosext.rehearsal.simulate.planned_cut import Plan
     from chaosext.rehearsal.simulate.roster import Unit
-    from chaosext.rehearsal.snapshot.world import Doubt, Node, Pod, World
+    from chaosext.rehearsal.simulate.scheduler_cache import PodState
+    from chaosext.rehearsal.snapshot.world import Doubt, Node, Pod, PodSpec, World
 
 WATCH_ALL_PODS = 500
 """Up to this many Pods on cut nodes, all are tracked; beyond, only kube-dns' and istiod's."""
@@ -87,7 +89,8 @@ class SimulationInputs:
         self.living = tuple(n for n in self.cut if world.nodes[n].ready == "True")
         self.fleet_of = {number: at for at, number in enumerate(self.living)}
         self.answers = Answers(self)
-        self._stays: dict[tuple[int, tuple[Taint, ...]], float] = {}
+        self.endpoints: dict[tuple[object, ...], Endpoints] = {}
+        """Endpoints of kube-dns that simulations met: there are few, and what nodes see of them is known then."""
 
     def turned(self, world: World) -> SimulationInputs:
         """Return the inputs for a world with an assumption turned; all that it leaves as it is remains prepared."""
@@ -99,8 +102,12 @@ class SimulationInputs:
         ):
             return SimulationInputs(world, self.plan)
         twin = copy(self)
-        twin.world, twin.answers = world, Answers(twin)
-        meshed = () if world.mesh == self.world.mesh else ("istiod_pods", "watched", "evictable", "meshed")
+        twin.world, twin.answers, twin.endpoints = world, Answers(twin), {}
+        meshed = (
+            ()
+            if world.mesh == self.world.mesh
+            else ("istiod_pods", "watched", "_watched_nodes", "evictable", "meshed")
+        )
         for name in ("doubts", "uses_ending", *meshed):
             twin.__dict__.pop(name, None)
         return twin
@@ -112,7 +119,7 @@ class SimulationInputs:
 
     @cached_property
     def dns_pods(self) -> tuple[Pod, ...]:
-        return behind(self.world.dns, self.world.pods)
+        return self.board.behind(self.world.dns)
 
     @cached_property
     def knows_dns(self) -> bool:
@@ -133,7 +140,7 @@ class SimulationInputs:
 
     def _closed_webhooks(self) -> Iterator[OtherMesh]:
         for each in self.world.webhooks:
-            servers = behind(each.service, self.world.pods)
+            servers = self.board.behind(each.service)
             if all(pod.node in self.plan.cut_nodes for pod in servers if pod.ready):
                 yield OtherMesh(
                     name=f"webhook {each.subject}",
@@ -151,23 +158,21 @@ class SimulationInputs:
 
     @cached_property
     def istiod_pods(self) -> tuple[Pod, ...]:
-        return behind(self.world.mesh.istiod if self.world.mesh else None, self.world.pods)
+        return self.board.behind(self.world.mesh.istiod if self.world.mesh else None)
 
     @cached_property
     def pods_on(self) -> dict[int, list[Pod]]:
         """Cut node -> its Pods."""
         return {
-            number: pods for number, pods in self.residents.items() if number >= 0 and self.is_cut[number]
+            number: pods
+            for number, pods in self.board.residents.items()
+            if number >= 0 and self.is_cut[number]
         }
 
-    @cached_property
-    def residents(self) -> dict[int, list[Pod]]:
-        """Node, cut or not -> its Pods."""
-        found: dict[int, list[Pod]] = defaultdict(list)
-        for pod in self.world.pods:
-            if not is_over(pod):
-                found[self.board.number.get(pod.node, -1)].append(pod)
-        return found
+    @property
+    def states(self) -> dict[int, PodState]:
+        """Identity of a Pod -> the Pod before the cut, as each simulation begins with it, where tracked so far."""
+        return self.board.states[self.world.mesh is not None]
 
     @cached_property
     def follows_all(self) -> bool:
@@ -182,6 +187,12 @@ class SimulationInputs:
         return frozenset((pod.namespace, pod.name) for pod in chosen)
 
     @cached_property
+    def _watched_nodes(self) -> frozenset[int]:
+        """The nodes of Pods that are tracked individually."""
+        chosen = (*self.dns_pods, *self.istiod_pods)
+        return frozenset(self.board.number.get(pod.node, -1) for pod in chosen)
+
+    @cached_property
     def evictable(self) -> dict[int, list[tuple[float, list[Pod], list[Pod]]]]:
         """Cut node -> (seconds after NoExecute, watched Pods, other Pods), soonest first."""
         if not self.world.control_plane.evicts:
@@ -190,23 +201,28 @@ class SimulationInputs:
 
     def _evictable(self, number: int) -> list[tuple[float, list[Pod], list[Pod]]]:
         taints = (NO_EXECUTE, *_no_execute(self.world.nodes[number]))
+        known = self.board.stays.setdefault(taints, {})
         after: dict[float, list[Pod]] = defaultdict(list)
         for pod in self.pods_on.get(number, ()):
-            stays = self._stays_s(pod, taints)
-            if stays < float("inf") and not pod.terminating:
+            stays = known.get(id(pod.spec))
+            if stays is None:
+                stays = self.stays_s(pod.spec, taints)
+            if stays < inf and not pod.terminating:
                 after[stays].append(pod)
         return [(stays, *self._split(pods)) for stays, pods in sorted(after.items())]
 
-    def _stays_s(self, pod: Pod, taints: tuple[Taint, ...]) -> float:
-        """Return `stays_s`, cached, as all Pods of a template share the result."""
-        alike = id(pod.spec), taints
-        if alike not in self._stays:
-            self._stays[alike] = stays_s(pod.spec.tolerations, taints)
-        return self._stays[alike]
+    def stays_s(self, spec: PodSpec, taints: tuple[Taint, ...] = (NO_EXECUTE,)) -> float:
+        """Return how long a Pod of a template stays on a node with these NoExecute taints, cached."""
+        known = self.board.stays.setdefault(taints, {})
+        if id(spec) not in known:
+            known[id(spec)] = stays_s(spec.tolerations, taints)
+        return known[id(spec)]
 
     def _split(self, pods: list[Pod]) -> tuple[list[Pod], list[Pod]]:
         if self.follows_all:
             return pods, []
+        if self.board.number[pods[0].node] not in self._watched_nodes:
+            return [], pods
         known = [pod for pod in pods if (pod.namespace, pod.name) in self.watched]
         others = [pod for pod in pods if (pod.namespace, pod.name) not in self.watched] if known else pods
         return known, others
@@ -342,9 +358,15 @@ class SimulationInputs:
         routes = self.routes
         return Reachability(self.kinds, lambda client, host, own, _: own or routes.reaches(client, host))
 
+    def hosts_before(self, unit: Unit) -> Mapping[int, int]:
+        """Return node -> Ready Pods of a unit before the cut."""
+        if unit not in self.board.hosts:
+            self.board.hosts[unit] = unit.hosts(self.board.number)
+        return self.board.hosts[unit]
+
     def reached_before(self, unit: Unit) -> bool:
         """Whether all clients reached some of its Pods before the cut, as far as is known."""
-        hosts = unit.hosts(self.board.number)
+        hosts = self.hosts_before(unit)
         return self._reach_before.all_reach(self.judged, hosts, unit.own_address, UNTOUCHED) is not False
 
     @cached_property

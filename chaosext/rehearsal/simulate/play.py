@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from itertools import accumulate
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from chaosext.model.timeline import Kind
@@ -43,9 +44,8 @@ class Timeline:
     def extremes(self, count: int) -> tuple[list[int], list[int]]:
         """Return the simulations with the earliest and with the latest events, `count` each, rarest events first."""
         rarest = sorted(self._in_order(), key=len)
-        firsts = dict.fromkeys(each.extreme(min) for each in rarest)
-        lasts = dict.fromkeys(each.extreme(max) for each in rarest)
-        return list(firsts)[:count], list(lasts)[:count]
+        firsts, lasts = (_distinct((each.extreme(of) for each in rarest), count) for of in (min, max))
+        return firsts, lasts
 
     def events(self, total: float) -> tuple[PredictedEvent, ...]:
         """Return the events in order; `total` is the weight of all simulations."""
@@ -54,7 +54,7 @@ class Timeline:
 
     def _in_order(self) -> list[_Seen]:
         """Return the events in the order in which numbered simulations first had them, whatever the order of `add`."""
-        return sorted(self._seen.values(), key=lambda each: each.born)
+        return sorted(self._seen.values(), key=attrgetter("turn", "line"))
 
 
 class _Seen:
@@ -81,10 +81,6 @@ class _Seen:
             self._nodes[mark.node] = self._nodes.get(mark.node, 0.0) + weight
         if turn < self.turn:
             self.mark, self.turn, self.line = mark, turn, line
-
-    @property
-    def born(self) -> tuple[int, int]:
-        return self.turn, self.line
 
     def extreme(self, of: Callable[[Iterable[tuple[float, float]]], tuple[float, float]]) -> int:
         """Return the simulation in which the event came first (`of` is `min`) or last (`max`)."""
@@ -115,6 +111,16 @@ class _Seen:
         named = ", ".join(f"{node} ({share / probability:.0%})" for node, share in shares[:5])
         more = f" or {len(shares) - 5} more" if len(shares) > 5 else ""
         return f"{'to' if self.mark.kind is Kind.POD_BOUND else 'on'} {named}{more}"
+
+
+def _distinct(numbers: Iterable[int], count: int) -> list[int]:
+    """Return the first distinct numbers, at most `count`."""
+    found: dict[int, None] = {}
+    for number in numbers:
+        found[number] = None
+        if len(found) == count:
+            break
+    return list(found)
 
 
 def _range(times: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -7,9 +7,10 @@ within its range come from `between`, always from a generator with a fixed seed.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import accumulate, count
 from random import Random
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -59,7 +60,8 @@ class Sampled:
     def choose(self, weights: Sequence[float]) -> int:
         if len(weights) == 1:
             return 0
-        return self.random.choices(range(len(weights)), weights)[0]
+        until = list(accumulate(weights))
+        return bisect_right(until, self.random.random() * until[-1], 0, len(until) - 1)
 
 
 @dataclass(frozen=True, slots=True)

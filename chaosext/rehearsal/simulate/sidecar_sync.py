@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chaosext.rehearsal.simulate.dns_lookups import Lookups
+    from chaosext.rehearsal.simulate.scheduler_cache import PodGroup
     from chaosext.rehearsal.simulate.simulation import Followed, Scene
 
 ISTIOD = "istiod"
@@ -39,6 +40,8 @@ class SidecarSync:
         self._knows = scene.stage.routes.proof.holds
         self._waiting: dict[Followed, None] = {}
         self._awaited: set[Followed] = set()
+        self._asks: dict[PodGroup, bool] = {}
+        """Group -> whether its new Pods need the injection webhook; Pods of a group are alike."""
         self._clients = {scene.stage.board.number[pod.node] for pod in scene.stage.meshed}
         self._broken = self._lost = self._told = False
         self._settled = False
@@ -68,32 +71,41 @@ class SidecarSync:
 
     def injects(self, pod: Followed) -> bool | None:
         """Whether the injection webhook admits a new Pod now; None if unknown."""
-        settings = self._mesh
-        if settings is None or pod.sidecar is SidecarKind.NONE or not settings.webhook_fails_closed:
+        group = pod.group
+        if group not in self._asks:
+            self._asks[group] = self._asks_webhook(pod)
+        if not self._asks[group]:
             return True
-        if pod.namespace not in settings.injects and pod.group.spec.labels.get(INJECT_LABEL) != "true":
-            return True
-        answers = any(map(self._answers_hub, self._behind()))
+        _, answers = self._webhook()
         return answers if self._knows or not answers else None
 
-    def _behind(self) -> list[Followed]:
-        """Return istiod's endpoints as the API server knows them."""
-        everyone = self._mesh is not None and self._mesh.istiod.publishes_not_ready
-        return [
-            pod for pod in self._scene.istiod if pod.node >= 0 and not pod.gone and (pod.ready or everyone)
-        ]
+    def _asks_webhook(self, pod: Followed) -> bool:
+        """Whether a Pod like this is created only if the webhook answers."""
+        settings = self._mesh
+        if settings is None or pod.sidecar is SidecarKind.NONE or not settings.webhook_fails_closed:
+            return False
+        return pod.namespace in settings.injects or pod.group.spec.labels.get(INJECT_LABEL) == "true"
 
-    def _answers_hub(self, pod: Followed) -> bool:
-        return pod.runs and not (self._scene.is_cut and self._stage.is_cut[pod.node])
+    def _webhook(self) -> tuple[bool, bool]:
+        """Return whether the API server knows an endpoint of istiod, and whether one answers it."""
+        everyone = self._mesh is not None and self._mesh.istiod.publishes_not_ready
+        is_known = False
+        for pod in self._scene.istiod:
+            if not pod.gone and pod.node >= 0 and (everyone or (pod.serving and not pod.leaving)):
+                is_known = True
+                if pod.runs and not self._scene.is_cut_off(pod.node):
+                    return True, True
+        return is_known, False
 
     def asks_again_s(self, t: float, failures: int) -> float:
         """Return when the controller of a refused Pod retries.
 
         A call to an endpoint hangs until it times out; without endpoints it fails at once.
         """
-        pause, heal = sidecar_kinds.retry_after_s(failures), self._stage.plan.heals_s(t)
-        if not self._behind():
+        pause, (is_known, _) = sidecar_kinds.retry_after_s(failures), self._webhook()
+        if not is_known:
             return t + max(0.05, pause)
+        heal = self._stage.plan.heals_s(t)
         if t < heal <= t + sidecar_kinds.WEBHOOK_TIMEOUT_S:
             return heal + self._scene.between(*ANSWERED_WITHIN_S)
         return t + sidecar_kinds.WEBHOOK_TIMEOUT_S + pause
@@ -153,6 +165,11 @@ class SidecarSync:
 
     def look(self, t: float) -> None:
         """Handle a change of DNS or istiod: waiting sidecars resume after their delay; xDS is lost or restored."""
+        if self._waiting:
+            self._configure(t)
+        self._watch(t)
+
+    def _configure(self, t: float) -> None:
         view = self._lookups.viewer(names=True)
         for pod in [each for each in self._waiting if self._can_configure(each, view)]:
             del self._waiting[pod]
@@ -160,7 +177,6 @@ class SidecarSync:
             self._scene.at(
                 kubelet_behaviour.resumes_s(pod.sidecar, pod.waits_since, configured_s), self._resume, pod
             )
-        self._watch(t, view)
 
     def _resume(self, t: float, pod: Followed) -> None:
         pod.waits_since = inf
@@ -169,7 +185,7 @@ class SidecarSync:
     # -- xDS as observed
     # ------------------------------------------------------------------------------------------
 
-    def _watch(self, t: float, view: Callable[[int], Dns]) -> None:
+    def _watch(self, t: float) -> None:
         if self._mesh is None or not self._stage.meshed or self._settled:
             return
         if not self._knows:
@@ -181,7 +197,7 @@ class SidecarSync:
             self._scene.at(
                 t + self._scene.between(*sidecar_kinds.LOSS_SEEN_WITHIN_S), self._tell_lost, detail
             )
-        if self._lost and self._in_sync(view):
+        if self._lost and self._in_sync():
             self._scene.at(t + self._scene.between(*sidecar_kinds.SYNCED_WITHIN_S), self._restore)
 
     def _tell_lost(self, t: float, detail: str) -> None:
@@ -189,16 +205,17 @@ class SidecarSync:
             self._scene.mark(t, Kind.XDS_LOST, self._mesh.istiod.subject, detail, ISTIOD)
             self._told = True
 
-    def _in_sync(self, view: Callable[[int], Dns]) -> bool:
+    def _in_sync(self) -> bool:
         """Whether istiod is ready, no new sidecar is missing, and disconnected ones have reached istiod again."""
         if self._scene.is_cut or self._awaited or not any(pod.ready for pod in self._scene.istiod):
             return False
         if not self._broken:
             return True
+        view = self._lookups.viewer(names=True)
         return Dns.DEAD not in map(view, self._stage.judged) and all(map(self._finds_istiod, self._clients))
 
     def _restore(self, t: float) -> None:
-        if self._lost and self._in_sync(self._lookups.viewer(names=True)) and self._mesh is not None:
+        if self._lost and self._in_sync() and self._mesh is not None:
             self._scene.trace.xds_back_s = t
             self._lost, self._broken, self._settled = False, False, True
             detail = "all sidecars are in sync"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from chaosext.rehearsal.simulate import kubelet_behaviour
 from chaosext.rehearsal.simulate.node_lifecycle import back_within_s, live
 from chaosext.rehearsal.simulate.reach import Epoch
+from chaosext.rehearsal.simulate.scheduler_cache import PodState
 from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind, sidecar
 
 if TYPE_CHECKING:
@@ -102,15 +103,15 @@ class Followed:
     retry_s: float = -inf
     looked_at_s: float = -inf
     has_preempted: bool = False
+    key: tuple[str, str] = field(init=False)
+    """(namespace, owner), or (namespace, the Pod itself) if it has no owner."""
+
+    def __post_init__(self) -> None:
+        self.key = self.group.namespace, self.owner or self.subject
 
     @property
     def namespace(self) -> str:
         return self.group.namespace
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """(namespace, owner), or (namespace, the Pod itself) if it has no owner."""
-        return self.namespace, self.owner or self.subject
 
     @property
     def ready(self) -> bool:
@@ -126,12 +127,18 @@ class Followed:
 class Scene:
     """The clock, the trace and the placement of Pods in one simulation."""
 
-    def __init__(self, stage: SimulationInputs, draw: Draw, budget: TimeBudget) -> None:
+    def __init__(
+        self, stage: SimulationInputs, draw: Draw, budget: TimeBudget, *, with_marks: bool = True
+    ) -> None:
         budget.check()
         self.stage, self.draw, self.between, self._budget = stage, draw, draw.between, budget
         self.lives = live(stage.fleet, stage.world.control_plane, stage.plan, draw)
         self.trace, self.quiet, self.now = Trace(), False, 0.0
+        self.with_marks, self._gaps = with_marks, stage.plan.gaps
         self.route_changes_s = stage.routes.changes_s(draw.between)
+        self.reachability_changes_s = tuple(sorted({*chain(*stage.plan.periods), *self.route_changes_s}))
+        """The times at which it may change who reaches whom: the cut, the heal, and the routes' own changes."""
+        self._enter_epoch()
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._turn = count()
         self._known: dict[tuple[str, str], Followed] = {}
@@ -156,23 +163,32 @@ class Scene:
         return self._known.get((pod.namespace, pod.name))
 
     def _made(self, pod: WorldPod) -> Followed:
-        node = self.stage.board.number.get(pod.node, -1)
-        return Followed(
-            group=self.stage.board.group(pod.namespace, pod.spec),
+        known = self.stage.states
+        if id(pod) not in known:
+            known[id(pod)] = self._state(pod)
+        return Followed(*known[id(pod)])
+
+    def _state(self, pod: WorldPod) -> PodState:
+        """Return the Pod before the cut."""
+        stage = self.stage
+        node, is_ready = stage.board.number.get(pod.node, -1), pod.ready
+        return PodState(
+            group=stage.board.group(pod.namespace, pod.spec),
             subject=pod.subject,
             owner=pod.owner,
-            sidecar=sidecar(pod.spec) if self.stage.world.mesh else SidecarKind.NONE,
+            sidecar=sidecar(pod.spec) if stage.world.mesh else SidecarKind.NONE,
             node=node,
-            serving=pod.ready,
+            serving=is_ready,
             runs=pod.phase == "Running" and node >= 0,
             leaving=pod.terminating,
-            ails=not pod.ready,
-            counted=None if pod.terminating else (pod.ready, pod.ready),
+            gone=False,
+            ails=not is_ready,
+            counted=None if pod.terminating else (is_ready, is_ready),
         )
 
     def somebody(self, group: PodGroup, node: int) -> Followed | None:
         """Return a Pod of the group on the node that is not Terminating, or None."""
-        for pod in self.stage.residents.get(node, ()):
+        for pod in self.stage.board.residents.get(node, ()):
             if pod.spec is group.spec and pod.namespace == group.namespace:
                 self.follow(pod)
         return next((pod for pod in self.on.get(node, ()) if pod.group is group and pod.there), None)
@@ -201,19 +217,31 @@ class Scene:
 
     def until(self, limit: float) -> None:
         """Run all events up to `limit`. Raises `TimeIsUp` if the time budget ends first."""
-        while self._heap and self._heap[0][0] <= limit:
-            t, turn, act, about = heappop(self._heap)
+        heap = self._heap
+        while heap and heap[0][0] <= limit:
+            t, turn, act, about = heappop(heap)
             self.now = t
+            if not self._epoch_begins_s <= t < self._epoch_ends_s:
+                self._enter_epoch()
             act(t, *about)
             if turn % CHECKED_EACH == 0:
                 self._budget.check()
         self.now = limit
+        self._enter_epoch()
+
+    def _enter_epoch(self) -> None:
+        """Set the period of constant reachability that it is now, and whether the nodes are cut off."""
+        changes, at = self.reachability_changes_s, bisect_right(self.reachability_changes_s, self.now)
+        self._epoch_begins_s = changes[at - 1] if at else -inf
+        self._epoch_ends_s = changes[at] if at < len(changes) else inf
+        self.is_cut = self.stage.plan.is_cut_at(self.now)
+        self.epoch = Epoch(is_cut=self.is_cut, route_changes=bisect_right(self.route_changes_s, self.now))
 
     def mark(
         self, t: float, kind: Kind, subject: str, detail: str, source: str, label: str = "", node: str = ""
     ) -> None:
         """Add a line to the trace."""
-        if not self.quiet:
+        if self.with_marks and not self.quiet:
             self.trace.marks.append(TraceLine(t, kind, subject, detail, source, label, node))
 
     # -- nodes -----------------------------------------------------------------------------------------------
@@ -221,23 +249,9 @@ class Scene:
     def name(self, node: int) -> str:
         return self.stage.world.nodes[node].name
 
-    @property
-    def is_cut(self) -> bool:
-        return self.stage.plan.is_cut_at(self.now)
-
     def is_cut_off(self, node: int) -> bool:
         """Whether the node is a cut one, and cut off now."""
         return self.stage.is_cut[node] and self.is_cut
-
-    @property
-    def reachability_changes_s(self) -> tuple[float, ...]:
-        """The times at which it may change who reaches whom: the cut, the heal, and the routes' own changes."""
-        return tuple(sorted({*chain(*self.stage.plan.periods), *self.route_changes_s}))
-
-    @property
-    def epoch(self) -> Epoch:
-        """The current period of constant reachability."""
-        return Epoch(is_cut=self.is_cut, route_changes=bisect_right(self.route_changes_s, self.now))
 
     def hears_s(self, node: int) -> float:
         """Return when kubelet and kube-proxy of a node know all changes so far: now, or once it has reconnected.
@@ -246,7 +260,7 @@ class Scene:
         """
         if not self.stage.is_cut[node]:
             return self.now
-        for number, (heal, until) in enumerate(self.stage.plan.gaps):
+        for number, (heal, until) in enumerate(self._gaps):
             if until > self.now:
                 back = self._back_s(node, number, heal)
                 hears = max(self.now, back + self.between(*kubelet_behaviour.HEARS_WITHIN_S))

@@ -120,7 +120,7 @@ class Simulations:
         return found
 
     def _player(self, share: float) -> Callable[[Draw], Trace]:
-        return partial(simulate, self.stage, budget=self.budget.share(share))
+        return partial(simulate, self.stage, budget=self.budget.share(share), with_marks=self.with_timeline)
 
     def _simulated(self, found: _Collected, wanted: int, told: str, *, sampled: bool) -> Made:
         made = len(found.plays)

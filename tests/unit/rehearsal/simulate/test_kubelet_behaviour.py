@@ -7,7 +7,7 @@ from itertools import islice, pairwise
 import pytest
 from worlds import app_spec
 
-from chaosext.rehearsal.simulate import dns_lookups
+from chaosext.rehearsal.simulate import dns_endpoints, dns_lookups
 from chaosext.rehearsal.simulate.kubelet_behaviour import (
     BACKOFF_MAX_S,
     crash_loop_s,
@@ -80,7 +80,7 @@ def test_refused_controllers_back_off_up_to_a_thousand_seconds() -> None:
     ],
 )
 def test_lookups_of_one_node(answers: tuple[bool | None, ...], cached: bool, state: Dns) -> None:
-    assert dns_lookups.state(answers, cached=cached) is state
+    assert dns_endpoints.state(answers, cached=cached) is state
 
 
 @pytest.mark.parametrize(

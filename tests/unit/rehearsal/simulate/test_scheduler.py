@@ -47,12 +47,12 @@ def feasible(
     where: Placement, spec: PodSpec, namespace: str = "shop", closed: tuple[int, ...] = ()
 ) -> list[str]:
     group = where.board.group(namespace, spec)
-    return [where.board.nodes[n].name for n in where.feasible(group, lambda n: n in closed)]
+    return [where.board.nodes[n].name for n in where.feasible(group, closed)]
 
 
 def best(where: Placement, spec: PodSpec, namespace: str = "shop") -> list[str]:
     group = where.board.group(namespace, spec)
-    chosen = where.best(group, where.feasible(group, lambda _: False), lambda _: False)
+    chosen = where.best(group, where.feasible(group))
     return [where.board.nodes[n].name for n in chosen]
 
 
