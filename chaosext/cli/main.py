@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -207,10 +208,15 @@ def leave_at_once(exit_code: int) -> NoReturn:
     os._exit(exit_code)
 
 
+COLLECTED_AFTER = (50_000, 20, 100)
+"""When Python looks for cycles of garbage: seldom, as snapshots and simulations have many objects and few cycles."""
+
+
 def invoke(
     arguments: list[str] | None = None, command: click.Command | None = None, *, name: str = "chaosext"
 ) -> int:
     """Run `command`, by default chaosext itself, and return its exit code; errors are printed as in `main`."""
+    gc.set_threshold(*COLLECTED_AFTER)
     try:
         outcome: Any = (command or cli).main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -393,17 +394,18 @@ def rehearse(
 def _predicted(
     world: World, plan: Plan, samples: int | None, seed: int, budget: TimeBudget, *, advice: bool
 ) -> Prediction:
+    from chaosext.cli.beside import beside
     from chaosext.cli.output import Progress
     from chaosext.rehearsal.predict.predict import rehearse as predict
-    from chaosext.rehearsal.predict.recommendations import advised
+    from chaosext.rehearsal.predict.recommendations import advised, takes_memory, tried
 
     with Progress() as progress:
         first = replace(budget.share(WITHOUT_ADVICE if advice else 1.0), tell=progress.of("simulations"))
-        found = predict(world, plan, samples=samples, seed=seed, budget=first)
-        if not advice:
-            return found
         rest = replace(budget, tell=progress.of("looking for fixes, simulations of each"))
-        return advised(found, world, plan, samples=samples, seed=seed, budget=rest)
+        trials = partial(tried, world, plan, samples=samples, seed=seed, budget=rest)
+        with beside(trials, alone=not advice or takes_memory(world)) as mitigations:
+            found = predict(world, plan, samples=samples, seed=seed, budget=first)
+            return advised(found, world, plan, trials=mitigations) if advice else found
 
 
 def _rehearse_all(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS
 from chaosext.rehearsal.predict.predict import rehearse
@@ -10,9 +11,8 @@ from chaosext.rehearsal.simulate.prediction import NO_EFFECT, NO_TIME, Advice, D
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Sequence
 
-    from chaosext.rehearsal.mitigate.mitigations import Mitigation
     from chaosext.rehearsal.simulate.planned_cut import Plan
     from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
@@ -32,6 +32,27 @@ LEAST = 0.05
 """A difference in probability that may be random."""
 
 
+class Tried(NamedTuple):
+    """A mitigation, and the prediction with it in place, without assumptions turned."""
+
+    name: str
+    then: Prediction
+
+
+def tried(
+    world: World, plan: Plan, *, samples: int | None = None, seed: int = 0, budget: TimeBudget = UNBOUNDED
+) -> tuple[Tried, ...]:
+    """Simulate each mitigation that applies."""
+    count = min(samples or SAMPLES, FEW_SAMPLES if len(world.nodes) >= FEWER_FROM_NODES else SAMPLES)
+    found = []
+    for each in MITIGATIONS.values():
+        changed = each.apply(world, plan)
+        if changed is not world:
+            then = rehearse(changed, plan, samples=count, seed=seed, with_timeline=False, budget=budget)
+            found.append(Tried(each.name, replace(then, otherwise=())))
+    return tuple(found)
+
+
 def advised(
     found: Prediction,
     world: World,
@@ -40,39 +61,30 @@ def advised(
     samples: int | None = None,
     seed: int = 0,
     budget: TimeBudget = UNBOUNDED,
+    trials: Callable[[], Sequence[Tried]] | None = None,
 ) -> Prediction:
     """Return the prediction with advice, most effective first; with none if all is well or the verdict is unknown.
 
-    Mitigations that the budget left no time for come last, marked as such.
+    Mitigations that the budget left no time for come last, marked as such. `trials` gives the result of `tried`, if
+    that has begun before.
     """
     if found.verdict is Forecast.UNKNOWN or _is_well(found):
         return found
-    count = min(samples or SAMPLES, FEW_SAMPLES if len(world.nodes) >= FEWER_FROM_NODES else SAMPLES)
-    tried = list(_tried(world, plan, count, seed, budget))
-    known = [(each, then) for each, then in tried if then.simulations.is_whole]
-    ranked = sorted(known, key=lambda pair: score(pair[1]), reverse=True)
-    untried = [
-        Advice(mitigation=each.name, effect=NO_TIME, how=each.how(world, plan))
-        for each, then in tried
-        if not then.simulations.is_whole
-    ]
-    return found.advised((*(_advice(each, then, found, world, plan) for each, then in ranked), *untried))
+    every = trials() if trials else tried(world, plan, samples=samples, seed=seed, budget=budget)
+    known = [each for each in every if each.then.simulations.is_whole]
+    ranked = sorted(known, key=lambda each: score(each.then), reverse=True)
+    untried = [each for each in every if not each.then.simulations.is_whole]
+    return found.advised(tuple(_advice(each, found, world, plan) for each in (*ranked, *untried)))
+
+
+def takes_memory(world: World) -> bool:
+    """Whether the cluster is so large that a second process would need too much memory."""
+    return len(world.nodes) >= FEWER_FROM_NODES
 
 
 def _is_well(found: Prediction) -> bool:
     is_good = found.verdict is Forecast.PASSED and chance_of(found, Dns.RESOLVABLE) > 1 - LEAST
     return is_good and found.routes_lost.probability < LEAST
-
-
-def _tried(
-    world: World, plan: Plan, samples: int, seed: int, budget: TimeBudget
-) -> Iterator[tuple[Mitigation, Prediction]]:
-    """Yield each mitigation that applies here, with its prediction."""
-    for each in MITIGATIONS.values():
-        changed = each.apply(world, plan)
-        if changed is not world:
-            then = rehearse(changed, plan, samples=samples, seed=seed, with_timeline=False, budget=budget)
-            yield each, then
 
 
 def chance_of(found: Prediction, *states: Dns) -> float:
@@ -111,9 +123,12 @@ def _pods(found: Prediction, *whats: str) -> float:
     return round(sum(float(each.get(what, 0)) for each in counts for what in whats), 1)
 
 
-def _advice(each: Mitigation, then: Prediction, before: Prediction, world: World, plan: Plan) -> Advice:
-    effect = "; ".join(_effects(then, before)) or NO_EFFECT
-    return Advice(mitigation=each.name, effect=effect, how=each.how(world, plan), passes=passes(then))
+def _advice(each: Tried, before: Prediction, world: World, plan: Plan) -> Advice:
+    how = MITIGATIONS[each.name].how(world, plan)
+    if not each.then.simulations.is_whole:
+        return Advice(mitigation=each.name, effect=NO_TIME, how=how)
+    effect = "; ".join(_effects(each.then, before)) or NO_EFFECT
+    return Advice(mitigation=each.name, effect=effect, how=how, passes=passes(each.then))
 
 
 def _effects(then: Prediction, before: Prediction) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import subprocess
 from dataclasses import replace
@@ -23,7 +24,7 @@ from worlds import (
 
 from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS, mitigated
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.predict.recommendations import advised, chance_of, score
+from chaosext.rehearsal.predict.recommendations import advised, chance_of, score, tried
 from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.simulate.prediction import NO_EFFECT, Dns, Forecast
 from chaosext.rehearsal.snapshot.dns_detection import stale_s
@@ -434,3 +435,8 @@ def test_dns_proxying_is_turned_on_for_the_whole_mesh() -> None:
     assert (made["kind"], made["metadata"]["namespace"]) == ("ProxyConfig", "istio-system")
     assert made["spec"]["environmentVariables"] == {"ISTIO_META_DNS_CAPTURE": "true"}
     assert "kubectl --namespace shop rollout restart deployment/catalog-1" in how.splitlines()
+
+
+def test_what_was_tried_can_be_sent_from_another_process() -> None:
+    every = tried(STORY, plan_of(STORY), samples=2)
+    assert pickle.loads(pickle.dumps(every)) == every  # noqa: S301  # our own bytes
