@@ -1,7 +1,9 @@
-"""The rehearsal of a large cluster, and of many cuts of a smaller one: time and memory, against what is allowed.
+"""The rehearsal of a large cluster, of many cuts of a smaller one, and of the examples: time and memory.
 
 The cluster is made up, its List is as `kubectl get … -o json` would write it, with all that a rehearsal doesn't need:
-5,000 nodes, 150,000 Pods, more than 400 MB. Each measurement is a process of its own.
+5,000 nodes, 150,000 Pods, more than 400 MB. Each measurement is a process of its own, and compared with what is
+allowed. The examples are whole commands, as a reader of the README types them; what is allowed for them is a multiple
+of a baseline of the same run: events of a heap, as simulations have them, so that a slow machine is no failure.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +24,13 @@ NODES, PODS, MASTERS = 5_000, 150_000, 3
 SCENARIO_NODES, SCENARIO_PODS, SCENARIOS = 200, 4_000, 1_000
 ALLOWED_READ_S, ALLOWED_PREDICT_S, ALLOWED_MIB, ALLOWED_SCENARIOS_S = 15.0, 3.0, 2048.0, 60.0
 LEAST_MB = 400.0
+
+EXAMPLES = Path(__file__).parent.parent / "examples/snapshots"
+ALLOWED_EXAMPLES_S = {"story.json": 1.0, "larger.json.gz": 3.0}
+"""Seconds of `chaosext rehearse`, advice included, where the baseline takes `BASELINE_S`."""
+
+BASELINE_S, BASELINE_EVENTS, BASELINE_RUNS = 0.15, 20_000, 200
+EXAMPLE_RUNS = 3
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 ZONES = ("a", "b", "c")
@@ -37,20 +48,57 @@ def main() -> None:
         size_mb = large.stat().st_size / 1e6
         read_s, predict_s, mib = _predicted(large)
         scenarios_s = _scenarios(small, Path(root) / "scenarios.json")
+    slowness = baseline_s() / BASELINE_S
+    print(
+        f"baseline: this machine takes {slowness:.2f} x the time of the one that the limits of examples are for"
+    )
     print(f"{NODES} nodes, {PODS} Pods, {size_mb:.0f} MB; {SCENARIOS} scenarios over {SCENARIO_NODES} nodes")
     found = (
         ("read", read_s, ALLOWED_READ_S, "s"),
         ("predict", predict_s, ALLOWED_PREDICT_S, "s"),
         ("memory", mib, ALLOWED_MIB, "MiB"),
         ("scenarios", scenarios_s, ALLOWED_SCENARIOS_S, "s"),
+        *(
+            (name.partition(".")[0], _rehearsed_s(EXAMPLES / name), allowed_s * slowness, "s")
+            for name, allowed_s in ALLOWED_EXAMPLES_S.items()
+        ),
     )
     for name, value, allowed, unit in found:
         print(
-            f"{name:<10}{value:8.2f} {unit:<4}{value / allowed:6.2f} x of the {allowed:g} {unit} allowed",
+            f"{name:<10}{value:8.2f} {unit:<4}{value / allowed:6.2f} x of the {allowed:.4g} {unit} allowed",
             flush=True,
         )
     if size_mb < LEAST_MB or any(value > allowed for _, value, allowed, _ in found):
         raise SystemExit(1)
+
+
+def baseline_s() -> float:
+    """Seconds of ten times `BASELINE_EVENTS` events of a heap, at the best of many tries."""
+    return 10 * min(_events_s() for _ in range(BASELINE_RUNS))
+
+
+def _events_s() -> float:
+    heap: list[tuple[int, int]] = []
+    seen: dict[int, int] = {}
+    began = time.monotonic()
+    for turn in range(BASELINE_EVENTS):
+        heappush(heap, (turn * 7919 % 10_007, turn))
+        if len(heap) > 64:
+            at, number = heappop(heap)
+            seen[at] = seen.get(at, 0) + number
+    return time.monotonic() - began
+
+
+def _rehearsed_s(path: Path) -> float:
+    """Seconds of the whole command for an example, the best of a few."""
+    command = [sys.executable, "-m", "chaosext", "rehearse", "--snapshot", path]
+
+    def seconds() -> float:
+        began = time.monotonic()
+        subprocess.run(command, check=True, capture_output=True)
+        return time.monotonic() - began
+
+    return min(seconds() for _ in range(EXAMPLE_RUNS))
 
 
 def _predicted(path: Path) -> tuple[float, float, float]:
