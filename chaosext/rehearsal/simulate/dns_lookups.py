@@ -148,19 +148,6 @@ class Lookups:
         """Return the state of lookups from this observer now."""
         return self.viewer()(number)
 
-    def _known_since(self, number: int) -> tuple[int | None, int | None]:
-        """Return the numbers of frozen endpoints: those that a node knows alone, and those beside the present ones."""
-        return self._stale.get(number), self._kept.get(number)
-
-    def _known(self, frozen: int | None, kept: int | None) -> list[Followed]:
-        """Return endpoints; a node that is cut off keeps those from before the cut."""
-        if frozen is not None:
-            return self._frozen[frozen]
-        present = self._endpoints()
-        if kept is None:
-            return present
-        return [*present, *(pod for pod in self._frozen[kept] if not pod.ready and pod not in present)]
-
     def views(self) -> dict[int, Dns]:
         """Return the state of each observer."""
         viewer = self.viewer()
@@ -187,13 +174,11 @@ class Lookups:
         return view
 
     def _known(self, frozen: int | None, kept: int | None) -> Endpoints:
-        """Return the endpoints that a node knows, by the numbers of frozen ones: those alone, or beside the present ones.
+        """Return endpoints by the numbers of frozen ones: what a node knows alone, and beside the present ones.
 
         A node that is cut off keeps those from before the cut.
         """
-        pods, known = self._endpoints() if frozen is None else self._frozen[frozen], self._stage.endpoints
-        if frozen is None and kept is not None:
-            pods = [*pods, *(pod for pod in self._frozen[kept] if not pod.ready and pod not in pods)]
+        pods, known = self._known_pods(frozen, kept), self._stage.endpoints
         key = tuple([(pod.node, pod.runs, pod.group.spec.host_network) for pod in pods])
         found = known.get(key)
         if found is None:
@@ -201,6 +186,14 @@ class Lookups:
                 known.clear()
             found = known[key] = Endpoints(map(Endpoint._make, key), self._stage)
         return found
+
+    def _known_pods(self, frozen: int | None, kept: int | None) -> list[Followed]:
+        if frozen is not None:
+            return self._frozen[frozen]
+        present = self._endpoints()
+        if kept is None:
+            return present
+        return [*present, *(pod for pod in self._frozen[kept] if not pod.ready and pod not in present)]
 
     @property
     def _is_stale_served(self) -> bool:
