@@ -30,16 +30,16 @@ Values = dict[str, Any]
 class Platform:
     """A way to run Kubernetes. A node belongs to it by a label, its kubelet's version, or its provider's scheme.
 
-    `managed`: its control plane is no node of the cluster. `settings`: fields of `ControlPlane` that differ from
-    Kubernetes' defaults, `grace_s` among them. `otherwise`: what -> settings that may be in force instead.
-    `repair_s`: after how many seconds it replaces a node that is not Ready, 0: never.
+    `apart`: its control plane is no node of the cluster, unless one has the role. `settings`: fields of `ControlPlane`
+    that differ from Kubernetes' defaults, `grace_s` among them. `otherwise`: what -> settings that may be in force
+    instead. `repair_s`: after how many seconds it replaces a node that is not Ready, 0: never.
     """
 
     name: str
     labels: tuple[str, ...] = ()
     version: str = ""
     schemes: tuple[str, ...] = ()
-    managed: bool = False
+    apart: bool = False
     settings: Values
     otherwise: Mapping[str, Values]
     repair_s: float = 0.0
@@ -72,7 +72,7 @@ PLATFORMS = (
         name="EKS hybrid nodes",
         labels=("eks.amazonaws.com/compute-type=hybrid", "eks.amazonaws.com/hybrid-credential-provider"),
         schemes=("eks-hybrid",),
-        managed=True,
+        apart=True,
         settings=OLD | {"large_cluster_size": 100_000, "evicts_lost_zones": False},
         otherwise={"Kubernetes' own node lifecycle controller": {"evicts_lost_zones": True}, **EITHER},
     ),
@@ -84,7 +84,7 @@ PLATFORMS = (
             "alpha.eksctl.io/nodegroup-name",
         ),
         version=r"-eks-",
-        managed=True,
+        apart=True,
         settings=OLD | {"large_cluster_size": 100_000, "evicts_lost_zones": False},
         otherwise={"Kubernetes' own node lifecycle controller": {"evicts_lost_zones": True}, **EITHER},
         repair_s=600.0,
@@ -104,7 +104,7 @@ PLATFORMS = (
         name="GKE",
         labels=("cloud.google.com/gke-nodepool",),
         version=r"-gke\.",
-        managed=True,
+        apart=True,
         settings={},
         otherwise=EITHER,
         repair_s=600.0,
@@ -112,7 +112,7 @@ PLATFORMS = (
     Platform(
         name="AKS",
         labels=("kubernetes.azure.com/cluster", "kubernetes.azure.com/agentpool"),
-        managed=True,
+        apart=True,
         settings={},
         otherwise=EITHER,
         repair_s=600.0,
@@ -121,7 +121,7 @@ PLATFORMS = (
         name="Alibaba Cloud ACK",
         labels=("alibabacloud.com/nodepool-id",),
         version=r"-aliyun\.",
-        managed=True,
+        apart=True,
         settings={},
         otherwise=EITHER,
         repair_s=180.0,
@@ -135,7 +135,7 @@ PLATFORMS = (
             "lke.linode.com/pool-id",
             "k8s.scaleway.com/pool",
         ),
-        managed=True,
+        apart=True,
         settings={},
         otherwise=EITHER,
         repair_s=600.0,
@@ -153,7 +153,7 @@ PLATFORMS = (
     ),
     Platform(name="k3s", version=r"\+k3s", schemes=("k3s",), settings={}, otherwise=SELF_RUN),
     Platform(name="RKE2", version=r"\+rke2", schemes=("rke2",), settings={}, otherwise=SELF_RUN),
-    Platform(name="k0s", version=r"\+k0s", settings={}, otherwise=SELF_RUN),
+    Platform(name="k0s", version=r"\+k0s", apart=True, settings={}, otherwise=SELF_RUN),
 )
 """Known platforms; of several that a cluster's nodes belong to, the first counts."""
 
@@ -219,8 +219,8 @@ UNSEEN = "(a control-plane node that the snapshot does not show)"
 
 
 def hidden_control_plane(nodes: Sequence[Node], platform: Platform) -> Iterator[Alternative]:
-    """Yield a control-plane node beside the snapshot's, if none of them is one and no managed platform is shown."""
-    if platform.managed or any(node.control_plane for node in nodes):
+    """Yield a control-plane node beside the snapshot's, if none is one, and no platform explains that."""
+    if platform.apart or any(node.control_plane for node in nodes):
         return
     yield Alternative(
         name="control-plane nodes",

@@ -81,9 +81,11 @@ def test_static_pods_settle_the_timings(read: Read) -> None:
     assert "fast reaction" in other.name
 
 
-def test_a_managed_control_plane_is_no_node_of_the_cluster(read: Read) -> None:
+@pytest.mark.parametrize("version", ["v1.33.1-gke.1", "v1.33.2+k0s"])
+def test_a_managed_control_plane_is_no_node_of_the_cluster(read: Read, version: str) -> None:
+    """Nor is k0s', whose controllers that run Pods label themselves (its worker-node-config.md)."""
     hidden = "control-plane nodes"
-    assert hidden not in {each.name for each in read(node("worker-1", version="v1.33.1-gke.1")).alternatives}
+    assert hidden not in {each.name for each in read(node("worker-1", version=version)).alternatives}
     world = read(node("worker-1"), node("worker-2"))
     (other,) = (each for each in world.alternatives if each.name == hidden)
     assert len(other.apply(world).nodes) == 3
