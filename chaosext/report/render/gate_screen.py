@@ -82,7 +82,9 @@ def _cut(sheet: Sheet, width: int) -> str:
     how_long = f"for {planned}{f', at most {longest[0]}' if longest else ''}"
     if cutover.flap:
         how_long = f"in {len(cutover.flap.periods)} cuts, {planned} in all"
-    said = f"{len(nodes)} of {sheet.node_count} nodes lose the control plane {how_long}"
+    said = (
+        f"{len(nodes)} of {sheet.node_count} nodes lose{'s' * (len(nodes) == 1)} the control plane {how_long}"
+    )
     which = few_names(sorted(nodes, key=natural), width - len(said) - 2)
     return f"{said}: {which}" if which else said
 

@@ -111,7 +111,7 @@ def prediction_screen(
             verdict_block(verdict.light, verdict.text, LIGHTS[verdict.light], columns),
             ScreenBlock(label="Settle", texts=settles, deep=2, most=3),
             ScreenBlock(label="Cut", texts=[cut_sentence(plan, len(world.nodes), width)], most=1),
-            ScreenBlock(label="Why", texts=why, deep=2, most=2),
+            ScreenBlock(label="Why", texts=why, deep=2, most=3),
             ScreenBlock(label="Impact", texts=impact, most=4),
             ScreenBlock(
                 label="Recovery", texts=[recovery_sentence(found, lanes, plan.rollback_s)], deep=2, most=2

@@ -40,7 +40,7 @@ def _notes(lane: PredictedLane, found: Prediction) -> Iterator[str]:
     elif (worst := _worst(rows)) is None:
         yield _quiet_note(lane.key, found)
     else:
-        alike = [(name, span) for name, span in rows if _alike(span, worst)]
+        alike = _without_brief([(name, span) for name, span in rows if _alike(span, worst)], worst)
         number = (
             sum(span.count for _, span in alike) if lane.key == PODS else len({name for name, _ in alike})
         )
@@ -87,6 +87,8 @@ def _times(spans: Sequence[Span]) -> Iterator[str]:
     yield f"from {at(begin.t_s)}"
 
 
+BRIEF, ENDLESS_S = 0.25, 86_400.0
+
 _SERIOUS = (State.OUT, State.FAILING, State.AWAY)
 _LABELS = ("crash loop", "probes fail", "", "evicted", "Pending")
 """What matters most comes first."""
@@ -113,7 +115,18 @@ def _alike(span: Span, other: Span) -> bool:
     """Whether one note can say both: what lasts to the end, or the same at about the same time."""
     if span.label != other.label or (span.end is None) != (other.end is None):
         return False
-    return span.end is None or (span.state is other.state and _overlap(span.begin, other.begin))
+    return span.end is None or (span.share >= LEAST and _overlap(span.begin, other.begin))
+
+
+def _without_brief(rows: Sequence[tuple[str, Span]], worst: Span) -> Sequence[tuple[str, Span]]:
+    """Leave out other states that last much shorter than the worst one: a node is on its way to it."""
+    others = [(name, span) for name, span in rows if span.state is not worst.state]
+    same = [(name, span) for name, span in rows if span.state is worst.state]
+    return same if _weight(others) < BRIEF * _weight(same) else rows
+
+
+def _weight(rows: Sequence[tuple[str, Span]]) -> float:
+    return sum(span.share * ((span.end.t_s if span.end else ENDLESS_S) - span.begin.t_s) for _, span in rows)
 
 
 def _overlap(moment: Moment, other: Moment) -> bool:

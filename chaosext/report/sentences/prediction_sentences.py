@@ -105,6 +105,8 @@ def _failures(
         return  # what follows from it is among the impact
     if SELF_HEALS in checks and SERVICES_AT_END not in checks:
         yield _mesh_failure(found), found.healing.get(Forecast.DEVIATED, deviates)
+    if PODS_REACHABLE in checks:
+        yield routes_failure(found), found.routes_lost.probability
     if DNS_OUTAGE in checks:
         worst = max(found.outages, key=lambda each: (each.worst is Dns.DEAD, each.max_s), default=None)
         accepted = f" (by default {at(DNS_OUTAGE_S)} are accepted)"
@@ -113,8 +115,6 @@ def _failures(
             if worst
             else ("DNS fails too long", deviates)
         )
-    if PODS_REACHABLE in checks:
-        yield routes_failure(found), found.routes_lost.probability
     if impact and QUORUM_LOST in checks:
         hit = _names(each for each in impact.workloads if each.quorum_lost.likely > RARE)
         yield f"{hit} lose{'s' * (' and ' not in hit)} the quorum", impact.quorum_lost.likely
@@ -259,7 +259,7 @@ def cut_sentence(plan: Plan, node_count: int, width: float = inf) -> str:
         each = f" of {short_duration(lasts[0])}" if max(lasts) - min(lasts) < 0.1 else ""
         how_long = f"in {len(lasts)} cuts{each}, {short_duration(plan.cut_for_s)} in all"
     of = f"{len(cut)} of {node_count} nodes" if node_count else f"{len(cut)} nodes"
-    said = f"{of} lose the control plane {how_long}"
+    said = f"{of} lose{'s' * (len(cut) == 1)} the control plane {how_long}"
     which = few_names(cut, width - len(said) - 2)
     return f"{said}: {which}" if which else said
 

@@ -22,6 +22,7 @@ from worlds import (
 )
 
 from chaosext.model.timeline import Kind
+from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS
 from chaosext.rehearsal.network.routes import Proof
 from chaosext.rehearsal.predict.predict import rehearse
 from chaosext.rehearsal.predict.recommendations import advised
@@ -40,6 +41,7 @@ from chaosext.rehearsal.snapshot.reader import read_snapshot
 from chaosext.rehearsal.snapshot.world import Doubt, Network, Service
 from chaosext.report.data.predicted_lanes import Moment
 from chaosext.report.render.prediction_screen import chance_by, prediction_screen, ticks
+from chaosext.report.sentences.prediction_sentences import PRICES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,6 +176,10 @@ def test_missing_simulations_are_never_ok() -> None:
     found, world, plan = answered("routed")
     few = replace(found, simulations=Simulated(made=1, wanted=24), verdict=Forecast.UNKNOWN)
     assert shown(few, world, plan)[0].startswith("UNKNOWN: only 1 of 24 simulations")
+
+
+def test_every_mitigation_has_a_price() -> None:
+    assert PRICES.keys() == MITIGATIONS.keys()
 
 
 def test_a_prediction_without_a_timeline_has_no_lanes() -> None:
