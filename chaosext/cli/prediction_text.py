@@ -12,7 +12,9 @@ from chaosext.model.printable import one_line
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.predict.impact_lines import impact_lines
 from chaosext.rehearsal.simulate.prediction import NO_EFFECT, NO_TIME, Dns, said_share
+from chaosext.report.data.predicted_lanes import LaneFacts, predicted_lanes
 from chaosext.report.render.screen import COLUMNS, clipped
+from chaosext.report.sentences.lane_notes import lane_note
 from chaosext.report.sentences.prediction_sentences import (
     Light,
     at,
@@ -39,6 +41,7 @@ USUAL = 0.5
 
 def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]:
     """Yield all details of the prediction; with `whole` a line for each event and each node."""
+    yield f"prediction: {found.headline}"
     yield from outcome_lines(found)
     yield from _block("impact", impact_lines(found.impact))
     yield from basis_lines(found)
@@ -53,7 +56,6 @@ def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]
 
 def outcome_lines(found: Prediction) -> Iterator[str]:
     """Yield each outcome of DNS and each outage on the way, with its share."""
-    yield f"prediction: {found.headline}"
     for outcome in found.outcomes:
         yield f"  {outcome.probability:>4.0%}  DNS after the heal: {outcome.dns_after_heal.value}: {outcome.why}"
     for outage in found.outages:
@@ -86,28 +88,16 @@ def timeline_block(found: Prediction, *, whole: bool = False) -> Iterator[str]:
     yield from _block("events", timeline_lines(found.timeline, whole=whole))
 
 
-BRIEFLY = (
-    Kind.NODE_NOT_READY,
-    Kind.POD_EVICTED,
-    Kind.DNS_DEAD,
-    Kind.DNS_RESTORED,
-    Kind.XDS_LOST,
-    Kind.XDS_RESTORED,
-    Kind.CRASH_LOOP,
-    Kind.HEAL,
-    Kind.ROLLBACK,
-)
-"""Events that matter before a cut is made."""
-
-
 def brief_lines(found: Prediction) -> Iterator[str]:
-    """Yield the prediction before a run: the outcome and its milestones."""
+    """Yield the prediction before a run: the verdict, what it rests on, what users lose, and what happens when."""
     yield str(verdict_sentence(found))
     yield from outcome_lines(found)
     yield basis_sentence(found)
     yield from (f"  {line}" for line in impact_lines(found.impact))
-    told = [event for event in found.timeline if event.kind in BRIEFLY and event.probability >= USUAL]
-    yield from (f"  {line}" for line in timeline_lines(told))
+    facts = LaneFacts.seen_in(found)
+    for lane in predicted_lanes(found, facts) if facts else ():
+        if lane.rows:
+            yield f"  {lane.title}: {lane_note(lane, found)}"
 
 
 def timeline_lines(events: Sequence[PredictedEvent], *, whole: bool = False) -> Iterator[str]:

@@ -111,6 +111,16 @@ class LaneFacts:
             masters=masters if len(masters) < len(world.nodes) else frozenset(),
         )
 
+    @classmethod
+    def seen_in(cls, found: Prediction) -> Self | None:
+        """Return what the timeline itself shows, without kube-dns' places; None if it shows no cut."""
+        begins, ends = (
+            sorted({event.t_s for event in found.timeline if event.kind is kind})
+            for kind in (Kind.CUT, Kind.HEAL)
+        )
+        periods = tuple(zip(begins, ends, strict=False))
+        return cls(periods=periods, horizon_s=max(each.t_s for each in found.timeline)) if periods else None
+
 
 def predicted_lanes(found: Prediction, facts: LaneFacts) -> tuple[PredictedLane, ...]:
     """Return the six lanes, a lane without rows included; none if the prediction has no timeline."""

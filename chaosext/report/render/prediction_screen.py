@@ -116,7 +116,7 @@ def prediction_screen(
             ScreenBlock(
                 label="Recovery", texts=[recovery_sentence(found, lanes, plan.rollback_s)], deep=2, most=2
             ),
-            ScreenBlock(label="Basis", texts=[basis_sentence(found)], most=1),
+            ScreenBlock(label="Basis", texts=[f"{basis_sentence(found)} (-v)"], most=1),
             GAP,
             chart_block(lanes, found, plan.horizon_s, columns),
             GAP,

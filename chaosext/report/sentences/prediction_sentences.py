@@ -383,10 +383,7 @@ def basis_sentence(found: Prediction) -> str:
     weak = [each.part for each in found.evidence if each.evidence is found.weakest]
     parts = f" ({listed(weak)})" if 0 < len(weak) < len(found.evidence) else ""
     assumed = len(found.assumptions)
-    return (
-        f"{made} {how}; evidence: {found.weakest.value}{parts}; "
-        f"{assumed} assumption{'s' * (assumed != 1)} (-v)"
-    )
+    return f"{made} {how}; evidence: {found.weakest.value}{parts}; {assumed} assumption{'s' * (assumed != 1)}"
 
 
 # -- fixes ---------------------------------------------------------------------------------------------------------

@@ -16,8 +16,12 @@ from checkout import ROOT
 from jsonschema import Draft202012Validator
 
 from chaosext.cli.main import invoke
+from chaosext.cli.prediction_text import brief_lines
 from chaosext.cli.rehearse import MITIGATIONS
 from chaosext.rehearsal.mitigate import mitigations
+from chaosext.rehearsal.predict.predict import rehearse as predict
+from chaosext.rehearsal.predict.scenarios import Scenario
+from chaosext.rehearsal.snapshot.reader import read_snapshot
 
 SNAPSHOTS = ROOT / "examples" / "snapshots"
 SCHEMA = ROOT / "docs" / "schemas" / "rehearsal.schema.json"
@@ -333,3 +337,13 @@ def test_dns_that_was_down_before_is_not_blamed_on_the_cut(rehearse: Any, tmp_pa
     assert code == 30
     assert said.startswith("UNKNOWN: nothing can be said about this cut's effect on DNS; it was down before")
     assert "dns_dead" not in said
+
+
+def test_the_brief_before_a_run_has_the_words_of_the_screen() -> None:
+    world = read_snapshot([Path(STORY)])
+    plan = Scenario(rollback_s=660.0).plan(world)
+    verdict, *lines = brief_lines(predict(world, plan, samples=12))
+    assert verdict == "NOT OK: DNS stays down on 2 of 3 nodes after the network is back"
+    assert "  Cut: 0s to 8m" in lines
+    assert any(line.startswith("  DNS: down on 2 8m") for line in lines)
+    assert any(line.startswith("  Pods: 8 crash-loop ") for line in lines)
