@@ -417,12 +417,18 @@ def _rehearse_all(
     form: Form,
 ) -> Sequence[str]:
     """Simulate a file of scenarios and print the results; returns their verdicts."""
+    from chaosext.cli.output import Progress
     from chaosext.cli.prediction_text import scenario_lines
     from chaosext.cluster.object_files import read_document
     from chaosext.rehearsal.predict.scenarios import SCHEMA, scenarios_from
 
     scenarios = scenarios_from(read_document(file, "--scenarios")[0], wanted)
-    rows = list(play_all(world, scenarios, samples, budget))
+    rows: list[dict[str, Any]] = []
+    with Progress() as progress:
+        tell = progress.of("scenarios")
+        for row in play_all(world, scenarios, samples, budget):
+            rows.append(row)
+            tell(len(rows), len(scenarios))
     said = {"schema": SCHEMA, "assumptions": list(world.assumptions), "scenarios": rows}
     say_answer(said, scenario_lines(rows), form)
     return [row["verdict"] for row in rows]
