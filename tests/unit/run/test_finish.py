@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,6 +43,18 @@ def test_a_lock_that_was_lost_is_a_reason(tmp_path: Path) -> None:
     run.recorder.close()
     result = result_of(run, {}, Verdict(outcome=Outcome.PASSED, reasons=("the steady state held",)))
     assert result.verdict.reasons[-1] == "the lock was lost: cp: run b of bob@desk took it over"
+
+
+def test_the_wall_clock_of_the_first_cut_is_kept_and_of_none_none(tmp_path: Path) -> None:
+    run = contexts.start(root=tmp_path)
+    run.recorder.set_zero(time.monotonic() - 100.0)
+    verdict = Verdict(outcome=Outcome.PASSED, reasons=())
+    assert result_of(run, {}, verdict).cut_at == ""
+    fault_of(run).cuts = [object()]  # type: ignore[list-item]
+    fault_of(run).foreign_before = fault_of(run).foreign_after = {}
+    cut_at = datetime.fromisoformat(result_of(run, {}, verdict).cut_at)
+    assert cut_at.utcoffset() == timedelta(0)
+    assert 99.0 < time.time() - cut_at.timestamp() < 160.0
 
 
 class Standing:
