@@ -9,7 +9,7 @@ from chaosext.model.duration_text import short_duration
 from chaosext.model.findings import Status
 from chaosext.rehearsal.simulate.prediction import Forecast
 from chaosext.report.data.predicted_lanes import predicted_lanes
-from chaosext.report.render.gate_text import facts, reason, waivers
+from chaosext.report.render.gate_text import facts, longest, reason, waivers
 from chaosext.report.render.prediction_screen import GAP, chart_block, fix_block, verdict_block
 from chaosext.report.render.screen import COLUMNS, LABEL, ScreenBlock, Tone, screen
 from chaosext.report.sentences.prediction_sentences import (
@@ -57,6 +57,7 @@ def gate_screen(
             ScreenBlock(label="Plan", texts=[_plan(sheet)], most=1, least=0),
             ScreenBlock(label="Cluster", texts=[said["cluster"]], most=1, least=0),
             ScreenBlock(label="Cut", texts=[_cut(sheet, columns - LABEL)], most=1),
+            ScreenBlock(label="How long", texts=[text for _, text in longest(sheet)], most=2),
             ScreenBlock(label="Why", texts=others, deep=2, most=3),
             *_prediction(sheet, lanes, columns),
             fix_block([_fix(each) for each in sheet.remedies]),
