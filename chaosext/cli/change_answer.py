@@ -108,7 +108,8 @@ def say_consequences(found: Consequences, form: Form) -> None:
     """Print the consequences; as wide text without the limits of one screen."""
     from chaosext.cli.change_text import change_lines, sentence
 
-    said = {**found.to_json(), "sentence": sentence(found)}
+    said = found.to_json()
+    said = {"schema": said["schema"], "sentence": sentence(found), **said}
     say_answer(said, change_lines(found, whole=form.is_wide), form)
 
 

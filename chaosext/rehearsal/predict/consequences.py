@@ -213,7 +213,11 @@ class State:
     def _ending(self, subject: str, finer: int) -> Ending | None:
         wanted, samples = self._question.wanted, self._question.samples
         if subject == NOW:
-            facts = {VERDICT: NOTHING, **dict(_facts_now(self.world))}
+            facts = {
+                VERDICT: NOTHING,
+                "DNS fails on some nodes": self._dns_now,
+                **dict(_facts_now(self.world)),
+            }
             return Ending(verdict=Forecast.PASSED, headline="", facts=facts)
         if subject == PLANNED:
             return self._played(self.plan, samples)
@@ -244,6 +248,20 @@ class State:
             if pod.owner.startswith("StatefulSet/"):
                 found[pod.node].add(f"{pod.namespace}/{pod.owner}")
         return found
+
+    @property
+    def _dns_now(self) -> Fact:
+        """Whether a node without a control-plane role does not reach a Ready Pod of the cluster's DNS."""
+        pods = [pod for pod in behind(self.world.dns, self.world.pods) if pod.ready and not pod.terminating]
+        if not pods or self.world.dns_doubts:
+            return _chance(0.0, 1.0)
+        hosts = {self.names[pod.node] for pod in pods if pod.node in self.names}
+        workers = [name for name, at in self.names.items() if not self.world.nodes[at].control_plane]
+        some = [
+            self.names[name] for alike in _classes([self], workers or list(self.names)) for name in alike[:2]
+        ]
+        answers = {self.routes.reaches(client, host) for client in some for host in hosts if client != host}
+        return _chance(float(False in answers), float(None in answers))
 
     @cached_property
     def _dns(self) -> frozenset[str]:

@@ -154,6 +154,11 @@ def test_a_drain_moves_pods_and_what_they_moved_to_becomes_vital(read: Read):
     assert any("Service/shop/cart" in each.what for each in found.of(Direction.WORSE))
 
 
+def test_a_drain_that_moves_dns_to_an_unannounced_node_breaks_it_without_any_cut(read: Read):
+    found = changed(read(leafed()), "drain: 'rack'")
+    assert by_subject(found, NOW)["DNS fails on some nodes"].direction is Direction.WORSE
+
+
 def test_pods_that_fit_nowhere_after_a_drain_are_worse_without_any_cut(read: Read):
     objects = leafed(*deployment("shop", "cart", ["worker-3"], app="cart"))
     cart = next(each for each in objects if each["kind"] == "Pod" and each["metadata"]["namespace"] == "shop")
