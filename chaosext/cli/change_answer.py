@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from chaosext.rehearsal.network.declared_network import SaidNetwork
-    from chaosext.rehearsal.predict.consequences import Consequences, Ending, Question, State
+    from chaosext.rehearsal.predict.consequences import ClusterState, Consequences, CutEnding, Question
     from chaosext.rehearsal.snapshot.object_changes import Drain, Patch
     from chaosext.rehearsal.snapshot.snapshot_files import Listed
     from chaosext.rehearsal.snapshot.world import World
@@ -33,7 +33,7 @@ class Input:
     scenarios: Path | None = None
 
 
-def rehearse_changes(given: Input, reader: Reader, question: Question, form: Form) -> Sequence[str]:
+def rehearse_changes(given: Input, reader: ClusterReader, question: Question, form: Form) -> Sequence[str]:
     """Predict what changes make worse or better, and print it; return the verdicts for --fail-on.
 
     Raises `Refused` for an invalid change.
@@ -58,7 +58,7 @@ def rehearse_changes(given: Input, reader: Reader, question: Question, form: For
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reader:
+class ClusterReader:
     """Reads the objects of a snapshot as a cluster: with these flags, and what is said about its network."""
 
     arguments: tuple[str, ...]
@@ -74,10 +74,10 @@ class Reader:
 MANY = 16
 """Fewer cuts are simulated in this process."""
 
-_states: Sequence[State]
+_states: Sequence[ClusterState]
 
 
-def prepare(states: Sequence[State], subjects: Sequence[str]) -> None:
+def prepare(states: Sequence[ClusterState], subjects: Sequence[str]) -> None:
     """Find out what cuts lead to in each state, in as many processes as there are cores."""
     asked = [(number, subject) for subject in subjects for number in range(len(states))]
     workers = len(os.sched_getaffinity(0))
@@ -89,12 +89,12 @@ def prepare(states: Sequence[State], subjects: Sequence[str]) -> None:
             states[number].learn(subject, ending)
 
 
-def _prepare(states: Sequence[State]) -> None:
+def _prepare(states: Sequence[ClusterState]) -> None:
     global _states
     _states = states
 
 
-def _ending(asked: tuple[int, str]) -> Ending | None:
+def _ending(asked: tuple[int, str]) -> CutEnding | None:
     from chaosext.model.errors import Refused
 
     number, subject = asked

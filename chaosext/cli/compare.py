@@ -96,7 +96,7 @@ def compare(
     """
     if _is_run(before) and _is_run(after):
         return _runs(before, after, form)
-    from chaosext.cli.change_answer import Reader, prepare, say_consequences
+    from chaosext.cli.change_answer import ClusterReader, prepare, say_consequences
     from chaosext.rehearsal.network.declared_network import SaidNetwork
     from chaosext.rehearsal.predict.consequences import Question, consequences
     from chaosext.rehearsal.predict.scenarios import Scenario
@@ -104,7 +104,7 @@ def compare(
     from chaosext.rehearsal.snapshot.snapshot_changes import snapshot_changes
     from chaosext.rehearsal.snapshot.snapshot_files import read_files
 
-    reader = Reader(
+    reader = ClusterReader(
         arguments=(*controller_manager_args, *apiserver_args),
         network=SaidNetwork(fabric_hears=fabric_hears, hold_s=hold_s),
     )

@@ -309,7 +309,7 @@ def rehearse(
       20  refused: the snapshot or an option is not valid; the message names it
       30  --fail-on unknown, and the outcome is unknown
     """
-    from chaosext.cli.change_answer import Input, Reader, rehearse_changes
+    from chaosext.cli.change_answer import ClusterReader, Input, rehearse_changes
     from chaosext.model.errors import Refused
     from chaosext.rehearsal.mitigate.mitigations import commands, mitigated
     from chaosext.rehearsal.network.declared_network import SaidNetwork, declared
@@ -358,7 +358,7 @@ def rehearse(
     if changes or "worse" in fail_on:
         verdicts = rehearse_changes(
             Input(snapshots=inputs, changes=changes, scenarios=scenarios),
-            Reader(arguments=(*controller_manager_args, *apiserver_args), network=said),
+            ClusterReader(arguments=(*controller_manager_args, *apiserver_args), network=said),
             Question(wanted=wanted, samples=samples, budget=budget),
             form,
         )

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot.snapshot_files import Listed
     from chaosext.rehearsal.snapshot.world import World
 
-    Prepare = Callable[[Sequence["State"], Sequence[str]], None]
+    Prepare = Callable[[Sequence["ClusterState"], Sequence[str]], None]
 
 SCHEMA = "chaosext.changes/v1"
 
@@ -153,7 +153,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class CutEnding:
     """What a cut leads to. `facts`: name -> answer; what is missing does not happen."""
 
     verdict: Forecast
@@ -165,14 +165,14 @@ class Ending:
         return {"verdict": self.verdict.value, "headline": self.headline, "probability": shares}
 
 
-class State:
+class ClusterState:
     """A state of the cluster, which answers each question once."""
 
     def __init__(self, world: World, question: Question) -> None:
         self.world, self._question = world, question
         self._rehearsal = Rehearsal(world)
-        self._endings: dict[tuple[str, int], Ending | None] = {}
-        self._by_nodes: dict[tuple[frozenset[str], int], Ending | None] = {}
+        self._endings: dict[tuple[str, int], CutEnding | None] = {}
+        self._by_nodes: dict[tuple[frozenset[str], int], CutEnding | None] = {}
 
     @cached_property
     def names(self) -> Mapping[str, int]:
@@ -192,7 +192,7 @@ class State:
     def plan(self) -> Plan:
         return self._question.wanted.plan(self.world)
 
-    def ending(self, subject: str, finer: int = 1) -> Ending | None:
+    def ending(self, subject: str, finer: int = 1) -> CutEnding | None:
         """Return what the planned cut, or the loss of a domain, leads to; None if the time budget ended first.
 
         `finer`: so many times as many simulations of a domain.
@@ -206,11 +206,11 @@ class State:
     def has_answered(self, subject: str) -> bool:
         return (subject, 1) in self._endings
 
-    def learn(self, subject: str, ending: Ending | None) -> None:
+    def learn(self, subject: str, ending: CutEnding | None) -> None:
         """Take an answer that was computed elsewhere."""
         self._endings[subject, 1] = ending
 
-    def _ending(self, subject: str, finer: int) -> Ending | None:
+    def _ending(self, subject: str, finer: int) -> CutEnding | None:
         wanted, samples = self._question.wanted, self._question.samples
         if subject == NOW:
             facts = {
@@ -218,7 +218,7 @@ class State:
                 "DNS fails on some nodes": self._dns_now,
                 **dict(_facts_now(self.world)),
             }
-            return Ending(verdict=Forecast.PASSED, headline="", facts=facts)
+            return CutEnding(verdict=Forecast.PASSED, headline="", facts=facts)
         if subject == PLANNED:
             return self._played(self.plan, samples)
         domain = self.domains.get(subject)
@@ -230,7 +230,7 @@ class State:
             self._by_nodes[key] = self._played(lost.plan(self.world), (samples or DOMAIN_SAMPLES) * finer)
         return self._by_nodes[key]
 
-    def _played(self, plan: Plan, samples: int | None) -> Ending | None:
+    def _played(self, plan: Plan, samples: int | None) -> CutEnding | None:
         wanted, budget = self._question.wanted, self._question.budget
         world = mitigated(self.world, plan, wanted.mitigations)
         rehearsal = self._rehearsal if world is self.world else Rehearsal(world)
@@ -270,10 +270,10 @@ class State:
         return frozenset(named(self.world, pod.namespace, pod.owner or pod.subject) for pod in pods)
 
 
-def _ending_of(found: Prediction, dns: frozenset[str]) -> Ending:
+def _ending_of(found: Prediction, dns: frozenset[str]) -> CutEnding:
     noise = max(EXACT, RANDOM / found.samples**0.5) if found.samples else EXACT
     facts = {name: replace(fact, noise=noise) for name, fact in _facts(found, dns)}
-    return Ending(verdict=found.verdict, headline=found.headline, facts=facts)
+    return CutEnding(verdict=found.verdict, headline=found.headline, facts=facts)
 
 
 _DOES = {Forecast.PASSED: "passes", Forecast.DEVIATED: "deviates", Forecast.UNKNOWN: "is unknown"}
@@ -331,7 +331,9 @@ def _of_state(state: Dns) -> Fact:
 # -- differences of two states -----------------------------------------------------------------------------------
 
 
-def differences(before: State, after: State, subjects: Iterable[str] | None = None) -> Iterator[Difference]:
+def differences(
+    before: ClusterState, after: ClusterState, subjects: Iterable[str] | None = None
+) -> Iterator[Difference]:
     """Yield what became worse or better, by default in all subjects that both states have."""
     for subject in subjects_of(before, after) if subjects is None else subjects:
         if subject == ROUTES:
@@ -344,7 +346,7 @@ def differences(before: State, after: State, subjects: Iterable[str] | None = No
             yield from _of_endings(subject, one, other, _nodes(after, subject))
 
 
-def subjects_of(before: State, after: State) -> tuple[str, ...]:
+def subjects_of(before: ClusterState, after: ClusterState) -> tuple[str, ...]:
     """Return what can be compared: routes, what is wrong now, the planned cut, and domains of both, groups first.
 
     Of more than `MOST_NODES` single nodes, one of each kind stands for those that are alike.
@@ -358,7 +360,7 @@ def subjects_of(before: State, after: State) -> tuple[str, ...]:
     return (ROUTES, NOW, PLANNED, *groups, *single)
 
 
-def _kind_of_node(subject: str, *states: State) -> tuple[object, ...]:
+def _kind_of_node(subject: str, *states: ClusterState) -> tuple[object, ...]:
     """Return a key of a single node: those with the same one are alike in both states."""
     found: list[object] = []
     for state in states:
@@ -370,26 +372,28 @@ def _kind_of_node(subject: str, *states: State) -> tuple[object, ...]:
     return tuple(found)
 
 
-def _nodes(state: State, subject: str) -> frozenset[str]:
+def _nodes(state: ClusterState, subject: str) -> frozenset[str]:
     if subject == NOW:
         return frozenset()
     return state.plan.cut_nodes if subject == PLANNED else state.domains[subject].nodes
 
 
-def _is_close(one: Ending, other: Ending) -> bool:
+def _is_close(one: CutEnding, other: CutEnding) -> bool:
     """Whether two endings differ, in all by no more than chance explains, so that more simulations may tell more."""
     pairs = [(before, after) for _, before, after in _paired(one, other)]
     grown = [max(abs(after.bad - before.bad), abs(after.unknown - before.unknown)) for before, after in pairs]
     return max(grown) > EXACT and not any(direction(before, after) for before, after in pairs)
 
 
-def _paired(one: Ending, other: Ending) -> Iterator[tuple[str, Fact, Fact]]:
+def _paired(one: CutEnding, other: CutEnding) -> Iterator[tuple[str, Fact, Fact]]:
     """Yield each fact of two endings; what an ending lacks does not happen there."""
     for name in dict.fromkeys((*one.facts, *other.facts)):
         yield name, one.facts.get(name, NOTHING), other.facts.get(name, NOTHING)
 
 
-def _of_endings(subject: str, one: Ending, other: Ending, nodes: frozenset[str]) -> Iterator[Difference]:
+def _of_endings(
+    subject: str, one: CutEnding, other: CutEnding, nodes: frozenset[str]
+) -> Iterator[Difference]:
     """Yield the facts that became worse or better; what passes only where the verdict did so, or stayed."""
     overall = direction(one.facts[VERDICT], other.facts[VERDICT])
     for name, before, after in _paired(one, other):
@@ -415,7 +419,7 @@ class Reached:
         return {"pairs": self.pairs, "reached": self.reached, "unknown": self.unknown}
 
 
-def reached(state: State) -> Reached:
+def reached(state: ClusterState) -> Reached:
     """Count the pairs of nodes of one state."""
     counts = {True: 0, False: 0, None: 0}
     for clients, hosts, answers in _pairs([state], list(state.names)):
@@ -424,7 +428,7 @@ def reached(state: State) -> Reached:
 
 
 def _pairs(
-    states: Sequence[State], names: Sequence[str]
+    states: Sequence[ClusterState], names: Sequence[str]
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], tuple[bool | None, ...]]]:
     """Yield each pair of classes of nodes that are alike in all states, with whether one reaches the other's Pods."""
     some = _classes(states, names)[:MOST_CLASSES]
@@ -438,7 +442,7 @@ def _pairs(
                 yield clients, hosts, answers
 
 
-def _classes(states: Sequence[State], names: Sequence[str]) -> list[tuple[str, ...]]:
+def _classes(states: Sequence[ClusterState], names: Sequence[str]) -> list[tuple[str, ...]]:
     """Group nodes that have the same routes in all states."""
     found: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for name in names:
@@ -451,7 +455,7 @@ def _size(clients: Sequence[str], hosts: Sequence[str]) -> int:
     return len(clients) * (len(hosts) - (clients == hosts))
 
 
-def _of_routes(before: State, after: State) -> Iterator[Difference]:
+def _of_routes(before: ClusterState, after: ClusterState) -> Iterator[Difference]:
     """Yield the pairs of nodes of which one reaches the other's Pods in one state only, as few groups of them."""
     both = [name for name in before.names if name in after.names]
     clients_of: dict[tuple[bool | None, bool | None, tuple[str, ...]], set[str]] = defaultdict(set)
@@ -504,7 +508,7 @@ class Consequences:
 
     changes: tuple[Change, ...]
     differences: tuple[Difference, ...]
-    planned: tuple[Ending | None, Ending | None]
+    planned: tuple[CutEnding | None, CutEnding | None]
     routes: tuple[Reached, Reached]
     compared: int = 0
     alike: int = 0
@@ -562,9 +566,9 @@ def consequences(
     find the endings of many subjects out, in several processes.
     """
     first = replace(question, budget=question.budget.share(WITHOUT_CAUSES))
-    before = State(read(listed), first)
+    before = ClusterState(read(listed), first)
     read_other = _complete(read) if is_derived and before.routes.proof.holds else read
-    after = State(read_other(other), first) if changes else before
+    after = ClusterState(read_other(other), first) if changes else before
     if not before.names.keys() & after.names.keys():
         raise Refused("the snapshots have no node in common", "compare two snapshots of one cluster")
     subjects = subjects_of(before, after)
@@ -602,14 +606,14 @@ def _complete(read: Read) -> Read:
     return complete
 
 
-def _is_unknown(subject: str, state: State) -> bool:
+def _is_unknown(subject: str, state: ClusterState) -> bool:
     if subject == ROUTES:
         return not state.routes.proof.holds
     ending = state.ending(subject)
     return ending is not None and ending.verdict is Forecast.UNKNOWN
 
 
-def _is_undone(subject: str, before: State, after: State) -> bool:
+def _is_undone(subject: str, before: ClusterState, after: ClusterState) -> bool:
     return before.ending(subject) is None or after.ending(subject) is None
 
 
@@ -626,22 +630,22 @@ class _States:
     def __init__(self, listed: Listed, changes: Sequence[Change], read: Read, question: Question) -> None:
         self.changes, self.question = changes, question
         self._listed, self._read = listed, read
-        self._known: dict[frozenset[int], State | None] = {}
+        self._known: dict[frozenset[int], ClusterState | None] = {}
 
-    def with_only(self, chosen: Iterable[int]) -> State | None:
+    def with_only(self, chosen: Iterable[int]) -> ClusterState | None:
         """Return the state with these changes; None if they do not fit without the others."""
         key = frozenset(chosen)
         if key not in self._known:
             try:
                 some = [each for number, each in enumerate(self.changes) if number in key]
-                self._known[key] = State(self._read(applied(self._listed, some)), self.question)
+                self._known[key] = ClusterState(self._read(applied(self._listed, some)), self.question)
             except Refused:
                 self._known[key] = None
         return self._known[key]
 
 
 def _caused(
-    found: Sequence[Difference], before: State, states: _States, prepare: Prepare | None
+    found: Sequence[Difference], before: ClusterState, states: _States, prepare: Prepare | None
 ) -> Iterator[Difference]:
     """Yield each difference with the changes that cause it: alone, or together if each of them is needed.
 
@@ -661,7 +665,7 @@ def _caused(
 
 
 def _causes(
-    each: Difference, before: State, states: _States, known: Sequence[int]
+    each: Difference, before: ClusterState, states: _States, known: Sequence[int]
 ) -> tuple[tuple[int, ...], bool]:
     """Return the numbers of the changes that cause a difference, and whether one of them is enough."""
     count = len(states.changes)

@@ -22,7 +22,7 @@ GOOD, BAD = frozenset({"passed", "go"}), frozenset({"deviated", "no-go"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class DayCell:
     """A cluster on one day. `mark`: ▲ if something became worse, ▼ if only better."""
 
     tone: str
@@ -65,10 +65,10 @@ def _is_worse(day: object, date: str) -> bool:
     return bool(getattr(day, "date", "") == date and getattr(day, "worse", 0))
 
 
-def _cell(day: FleetDay | None, date: str) -> Cell:
+def _cell(day: FleetDay | None, date: str) -> DayCell:
     if day is None:
-        return Cell(tone="none", sign="", mark="", said=f"{date}: no answer")
+        return DayCell(tone="none", sign="", mark="", said=f"{date}: no answer")
     found = tone(day.verdict)
     mark = "▲" if day.worse else "▼" if day.better else ""
     said = f"{date}: {day.verdict}{f'. {day.said}' if day.said else ''}"
-    return Cell(tone=found, sign=SIGNS[found], mark=mark, said=said)
+    return DayCell(tone=found, sign=SIGNS[found], mark=mark, said=said)
