@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from chaosext.rehearsal.network.declared_network import SaidNetwork
-    from chaosext.rehearsal.predict.consequences import ClusterState, Consequences, CutEnding, Question
+    from chaosext.rehearsal.predict.cluster_state import ClusterState, CutEnding, Question
+    from chaosext.rehearsal.predict.consequences import Consequences
     from chaosext.rehearsal.snapshot.object_changes import Drain, Patch
     from chaosext.rehearsal.snapshot.snapshot_files import Listed
     from chaosext.rehearsal.snapshot.world import World

@@ -6,13 +6,15 @@ from collections import defaultdict
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from chaosext.rehearsal.predict.consequences import NOW, PLANNED, ROUTES, VERDICT, Direction
+from chaosext.rehearsal.predict.cluster_state import NOW, PLANNED, VERDICT
+from chaosext.rehearsal.predict.differences import ROUTES, Direction
 from chaosext.report.units import listed, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from chaosext.rehearsal.predict.consequences import Consequences, Difference
+    from chaosext.rehearsal.predict.consequences import Consequences
+    from chaosext.rehearsal.predict.differences import Difference
 
 WIDTH, ROWS = 100, 24
 """One screen."""

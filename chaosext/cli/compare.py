@@ -98,7 +98,8 @@ def compare(
         return _runs(before, after, form)
     from chaosext.cli.change_answer import ClusterReader, prepare, say_consequences
     from chaosext.rehearsal.network.declared_network import SaidNetwork
-    from chaosext.rehearsal.predict.consequences import Question, consequences
+    from chaosext.rehearsal.predict.cluster_state import Question
+    from chaosext.rehearsal.predict.consequences import consequences
     from chaosext.rehearsal.predict.scenarios import Scenario
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.snapshot_changes import snapshot_changes

@@ -313,7 +313,7 @@ def rehearse(
     from chaosext.model.errors import Refused
     from chaosext.rehearsal.mitigate.mitigations import commands, mitigated
     from chaosext.rehearsal.network.declared_network import SaidNetwork, declared
-    from chaosext.rehearsal.predict.consequences import Question
+    from chaosext.rehearsal.predict.cluster_state import Question
     from chaosext.rehearsal.predict.scenarios import Scenario
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.reader import read_snapshot

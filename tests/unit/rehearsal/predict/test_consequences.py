@@ -12,19 +12,9 @@ from small_snapshots import calico, deployment, leafed, node, reflected, written
 
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.predict.cluster_changes import applied, changes_of
-from chaosext.rehearsal.predict.consequences import (
-    NOW,
-    PLANNED,
-    ROUTES,
-    VERDICT,
-    Consequences,
-    Difference,
-    Direction,
-    Fact,
-    Question,
-    consequences,
-    direction,
-)
+from chaosext.rehearsal.predict.cluster_state import NOW, PLANNED, VERDICT, Fact, Question
+from chaosext.rehearsal.predict.consequences import Consequences, consequences
+from chaosext.rehearsal.predict.differences import ROUTES, Difference, Direction, direction
 from chaosext.rehearsal.predict.scenarios import Scenario
 from chaosext.rehearsal.snapshot.object_changes import changes_in
 from chaosext.rehearsal.snapshot.reader import world_of
@@ -295,7 +285,7 @@ def test_snapshots_of_two_clusters_are_refused(read: Read):
 def test_in_a_large_cluster_one_node_stands_for_those_that_are_alike(
     read: Read, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("chaosext.rehearsal.predict.consequences.MOST_NODES", 3)
+    monkeypatch.setattr("chaosext.rehearsal.predict.differences.MOST_NODES", 3)
     found = changed(read(reflected()), RELABELLED.format(1))
     whole = len(read(reflected()).items["Node"]) + 3  # two racks, and the reflectors
     assert found.compared + found.alike == whole
