@@ -25,12 +25,14 @@ ALWAYS = ("abort", "cleanup", "status")
 """Commands that end a cut or look for one: a faulty file must not stop them, and is only reported."""
 
 SAFETY = "it decides what may be touched"
+BAR = "it decides what counts as good"
 CLUSTER = "which cluster is meant is never a default"
 MODE = "it selects what the command does"
 FACT = "it states a fact about one cluster or plan, and would silently hold for all"
 
 _NEVER: Mapping[str, str] = {
-    SAFETY: "force replace production remove revoke everything unasked expect until by settle_s dwell_s",
+    SAFETY: "force replace production remove revoke everything unasked until by",
+    BAR: "expect settle_s dwell_s probability",
     CLUSTER: "context contexts kubeconfig kubeconfigs name load_balancer",
     MODE: "as_list config_map dry_run check summed as_json run run_id index longest worst patch page",
     FACT: "snapshots plan path fleet scenarios experiment results folders log keep known at cut_at cut_nodes "
