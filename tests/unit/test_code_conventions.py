@@ -28,6 +28,7 @@ WRITES = {
     "sentinel/sample_log.py": "on the node, in a directory of its own",
     "cli/output.py": "/dev/null",
     "cli/main.py": "/dev/null",
+    "cli/beside.py": "/dev/null",
     "testbed/": "builds in directories that it has made, and a machine's Docker Engine",
 }
 READS = {

@@ -46,8 +46,13 @@ def agent_alternatives(plugin: Plugin, agents: Collection[AgentShown]) -> Iterat
     """Yield what agents like these may do otherwise."""
     if plugin is Plugin.CILIUM_BGP and not (agents and all(each.outlasts for each in agents)):
         yield AGENTS_END
-    if any(KEEPS_SINCE <= each.version < KEEPS_UNTIL for each in agents):
+    if any(_may_keep(each.version) for each in agents):
         yield KEEPS_BACKENDS
+
+
+def _may_keep(version: tuple[int, ...]) -> bool:
+    """Whether agents of this version may keep removed endpoints; those of an unknown one may."""
+    return not version or KEEPS_SINCE <= version < KEEPS_UNTIL
 
 
 def kept_of_agent(container: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +92,9 @@ AGENTS_END = Alternative(
 KEEPS_BACKENDS = Alternative(
     name="Cilium's endpoints",
     assumed="Cilium's agents remove old endpoints of Services once they are connected again",
-    settles="upgrade Cilium to 1.19.3 or newer: agents of this version may keep them (cilium #48050)",
+    settles=(
+        "have the agents' Pods in the snapshot, with the version in their image's tag; from 1.18 to 1.19.2 they may "
+        "keep them (cilium #48050): upgrade to 1.19.3 or newer"
+    ),
     apply=lambda world: replace(world, network=replace(world.network, keeps_backends=True)),
 )

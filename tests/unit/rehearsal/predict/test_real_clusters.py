@@ -117,7 +117,7 @@ def on_cilium(selector: Item) -> tuple[Item, ...]:
     return (
         *machines(ALL),
         *SHOP,
-        *daemons("cilium", ALL),
+        *cilium_agents(),
         cilium_config(routing_mode="native", ipam="kubernetes", enable_bgp_control_plane="true"),
         item(
             "CiliumBGPPeeringPolicy",
@@ -149,17 +149,22 @@ def openshift() -> tuple[Item, ...]:
     )
 
 
-def on_talos(version: str) -> tuple[Item, ...]:
-    """Cilium's tunnels, with agents of a version, or one that isn't shown."""
+def cilium_agents(version: str = "v1.19.3") -> tuple[Item, ...]:
+    """Cilium's agents on all nodes, of a version, or one that isn't shown."""
     agents = daemons("cilium", ALL)
     for each in agents:
         if version and each["kind"] == "Pod":
             image = f"quay.io/cilium/cilium:{version}@sha256:1"
             each["spec"]["containers"] = [{"name": "cilium-agent", "image": image}]
+    return tuple(agents)
+
+
+def on_talos(version: str) -> tuple[Item, ...]:
+    """Cilium's tunnels, with agents of a version, or one that isn't shown."""
     return (
         *machines(ALL),
         *SHOP,
-        *agents,
+        *cilium_agents(version),
         *daemons("cilium-envoy", ALL),
         cilium_config(routing_mode="tunnel", tunnel_protocol="vxlan", ipam="kubernetes"),
         item("CiliumNode", "w-1", api="cilium.io/v2"),
@@ -254,7 +259,8 @@ CLUSTERS: dict[str, Expected] = {
         "passed",
         "flannel's routes (vxlan)",
     ),
-    "Talos with Cilium": Expected(on_talos(""), "passed", "Cilium's tunnels"),
+    # Agents of a version that is not shown may keep endpoints that were removed (cilium #48050).
+    "Talos with Cilium": Expected(on_talos(""), "unknown", "Cilium's tunnels"),
     "Talos with Cilium that removes old endpoints": Expected(
         on_talos("v1.19.3"), "passed", "Cilium's tunnels"
     ),
@@ -278,7 +284,7 @@ CLUSTERS: dict[str, Expected] = {
         (
             *machines(ALL, "v1.31.2", provider="aws"),
             *SHOP,
-            *daemons("cilium", ALL),
+            *cilium_agents(),
             cilium_config(routing_mode="native", ipam="eni", enable_ipv4="true"),
             *daemons("aws-node-termination-handler", ALL),
         ),
@@ -358,7 +364,7 @@ CLUSTERS: dict[str, Expected] = {
 def test_what_cilium_may_keep_matters_only_if_kube_dns_moves(tmp_path: Path) -> None:
     world = read_snapshot([written(tmp_path / "cluster.json", listed(*on_talos("v1.18.0")))])
     long = rehearse(world, Plan(cut_nodes=cut_nodes(world, ""), cut_for_s=480.0), samples=6)
-    assert "upgrade Cilium to 1.19.3" in str(long.otherwise[0])
+    assert "upgrade to 1.19.3" in str(long.otherwise[0])
     short = rehearse(world, Plan(cut_nodes=cut_nodes(world, ""), cut_for_s=200.0), samples=6)
     assert (short.verdict.value, short.otherwise) == ("passed", ())
 
