@@ -318,10 +318,12 @@ class _WorstSearch:
         self, cases: Iterable[_Case], durations_s: Iterable[float], samples: int, budget: TimeBudget
     ) -> None:
         """Simulate what was not simulated yet; what the budget leaves no time for counts as untried."""
-        wanted = {(case.lost, duration_s) for case in cases for duration_s in durations_s} - self._rows.keys()
+        times_s = tuple(durations_s)
+        wanted = dict.fromkeys((case.lost, duration_s) for case in cases for duration_s in times_s)
         jobs = [
             _Job(lost=lost, cut_for_s=duration_s, samples=samples)
-            for lost, duration_s in sorted(wanted, key=lambda each: (sorted(each[0]), each[1]))
+            for lost, duration_s in wanted
+            if (lost, duration_s) not in self._rows
         ]
 
         def played(job: _Job) -> _Row | None:

@@ -21,6 +21,9 @@ WIDTH = 100
 MOST_CUTS, MOST_NOTES = 7, 5
 """Maximum numbers of cuts and of remarks on a screen."""
 
+CERTAINLY = 0.005
+"""A smaller difference between two probabilities is not said."""
+
 
 def worst_cut_sentence(found: WorstCuts) -> str:
     """Return the answer in a sentence: the smallest cut that breaks anything, or that none is known to."""
@@ -33,7 +36,7 @@ def worst_cut_sentence(found: WorstCuts) -> str:
         return f"nothing breaks: {tried}"
     first = found.found[0]
     most, longest = _most(first), _for(found.durations_s[-1])
-    then = f" ({longest}: {percent(most)})" if most > _likely(first) else ""
+    then = f" ({longest}: {percent(most)})" if most > _likely(first) + CERTAINLY else ""
     return f"{_nodes(first)} cut off for {_for(first.cut_for_s)} {_breaks(first)}{then}: {first.cut}"
 
 
@@ -73,7 +76,7 @@ def _most(each: WorstCut) -> float:
 def _breaks(each: WorstCut) -> str:
     harms = dict.fromkeys(broken.harm for broken in each.broken)
     likely = _likely(each)
-    chance = "" if likely >= 1 else f" in {percent(likely)} of simulations"
+    chance = "" if likely >= 1 - CERTAINLY else f" in {percent(likely)} of simulations"
     verb = "break" if len(each.cut.nodes) > 1 else "breaks"
     return f"{verb} {listed(harm.value for harm in harms)}{chance}"
 
