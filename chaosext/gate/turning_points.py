@@ -122,9 +122,8 @@ def turning_points(
         )
         if not found.simulations.is_whole:
             return ANYWHERE
-        busy += _busy(each, found.timeline)
+        busy += (*_busy(each, found.timeline), *_of_routes(each, only_cut))
         slow_s = min(slow_s, _slow_s(found.timeline))
-    busy += _of_routes(world, only_cut)
     return TurningPoints(
         busy=tuple(sorted(busy)), steps_s=tuple(_new_doubts(world, plan, durations_s)), slow_s=slow_s
     )

@@ -282,7 +282,7 @@ def test_the_answer_says_where_the_search_ended() -> None:
 def test_the_answer_is_unknown_with_what_would_settle_it() -> None:
     found = answer("an unknown network")
     assert (found.safe_s, found.limit) == (0.0, CutLimit.UNKNOWN)
-    assert found.answer == (
+    assert found.answer.startswith(
         "unknown: which node reaches which Pods is unknown: "
         "the snapshot: it contains no network plugin that chaosext knows"
     )
