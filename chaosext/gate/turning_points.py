@@ -154,14 +154,10 @@ def _slow_s(timeline: Iterable[PredictedEvent]) -> float:
 
 
 def _of_routes(world: World, plan: Plan) -> Iterator[Span]:
-    """Yield the durations at which a session across the cut may end or not; after a heal it may still end.
-
-    TCP waits with its next packet for up to as long as the cut lasted, so that half of the time is enough.
-    """
+    """Yield the durations at which a session across the cut may end or not; it may still end after the heal."""
     routes = routes_of(world, plan.cut_nodes, plan.doubts, plan.periods)
-    soonest, latest = routes.changes_s(lambda low, _: low), routes.changes_s(lambda _, high: high)
-    if soonest and latest:
-        yield soonest[0] / 2 - SLACK_S, latest[0] + SLACK_S
+    if latest := routes.changes_s(lambda _, high: high):
+        yield 0.0, latest[0] + SLACK_S
 
 
 def _new_doubts(world: World, plan: Plan, durations_s: Sequence[float]) -> Iterator[float]:

@@ -288,7 +288,7 @@ def test_the_answer_is_unknown_with_what_would_settle_it() -> None:
     )
     assert "To settle it: the flags" in answer("an assumption").answer
     assert answer("node repair").answer.startswith(
-        "safe up to 1m40s (90%); from 2m on unknown: node repair: may"
+        "safe up to 1m20s (90%); from 1m40s on unknown: node repair: may"
     )
 
 
