@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from worlds import CONTROL_PLANE_LABEL, app_spec, node, spread_over
 
 from chaosext.cluster.objects import Taint
@@ -224,3 +226,32 @@ def test_large_clusters_are_not_searched_through(count: int, wanted: int) -> Non
     """pkg/scheduler/schedule_one.go, `numFeasibleNodesToFind`."""
     nodes = tuple(node(f"n{at}") for at in range(count))
     assert len(feasible(placement(nodes), ANYWHERE)) == wanted
+
+
+APART = Affinity(forbidden_pods=(PodTerm(topology_key=HOST, selector=like(app="apart")),))
+NEAR = Affinity(preferred_pods=((50, PodTerm(topology_key=ZONE, selector=like(app="web"))),))
+EVEN = Spread(max_skew=1, topology_key=ZONE, required=True, selector=like(app="even"))
+SPECS = (
+    PodSpec(labels={"app": "web"}, requests=Resources(cpu_m=300, memory_bytes=1 << 30)),
+    PodSpec(labels={"app": "apart"}, affinity=APART, requests=Resources(cpu_m=100)),
+    PodSpec(labels={"app": "near"}, affinity=NEAR),
+    PodSpec(labels={"app": "even"}, spreads=(EVEN,), requests=Resources(cpu_m=300, memory_bytes=1 << 30)),
+    PodSpec(labels={"app": "port"}, host_ports=(("TCP", 443),)),
+)
+SMALL = tuple(
+    replace(node(name, zone=zone), allocatable=Resources(cpu_m=1000, memory_bytes=4 << 30))
+    for name, zone in (("a", "x"), ("b", "x"), ("c", "y"), ("d", "z"))
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(SPECS), st.integers(0, 3)), max_size=12))
+def test_pods_that_came_one_by_one_count_as_those_of_a_snapshot(came: list[tuple[PodSpec, int]]) -> None:
+    """Nothing that is known from before is out of date: it is asked for after each Pod."""
+    where, pods = placement(SMALL), []
+    for turn, (spec, number) in enumerate(came):
+        where.add(where.board.group("shop", spec), number)
+        pods.append(Pod(namespace="shop", name=f"p-{turn}", node=SMALL[number].name, spec=spec))
+        fresh = placement(SMALL, tuple(pods))
+        for asked in SPECS:
+            assert feasible(where, asked) == feasible(fresh, asked)
+            assert best(where, asked) == best(fresh, asked)
