@@ -18,6 +18,7 @@ STORY = "experiments/control-plane-partition.yaml"
 
 EXECUTED = {
     "make rehearse": (0, "OK: it heals by itself"),
+    "chaosext rehearse example:story": (0, "NOT OK: DNS stays down"),
     "chaosext --help": (0, "Usage: chaosext"),
     "cat examples/cutovers/all-workers.yaml": (0, "dns_after_heal: resolvable"),
     "chaosext rehearse --snapshot examples/snapshots/story.json --cut-for 8m": (0, "NOT OK: DNS stays down"),
@@ -53,7 +54,7 @@ ELSEWHERE = {
     "chaosext report latest": ("tests/unit/cli/test_report_command.py", '"latest"'),
     "make gameday": (".ci/run", "make --no-print-directory gameday"),
     "make images": (".github/steps/common", "hack.images build"),
-    "pip install .": ("tests/ci/test_wheel.py", '"install", "--no-deps"'),
+    "pip install .": ("tests/ci/conftest.py", '"install", "--no-deps"'),
 }
 """How a command begins that needs a cluster or a network -> the test that executes it, and the words that do."""
 
