@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.cli.answer import Form, say_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from chaosext.rehearsal.network.declared_network import SaidNetwork
     from chaosext.rehearsal.predict.cluster_state import ClusterState, CutEnding, Question
@@ -27,11 +27,11 @@ MOST_VALUES = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """What `rehearse --change` was given: the snapshot, the changes, and options that do not go with them."""
+    """What `rehearse --change` was given. `without`: options that do not go with it, None or empty where not set."""
 
     snapshots: tuple[Path, ...]
     changes: tuple[str, ...]
-    scenarios: Path | None = None
+    without: Mapping[str, object]
 
 
 def rehearse_changes(given: Input, reader: ClusterReader, question: Question, form: Form) -> Sequence[str]:
@@ -46,8 +46,8 @@ def rehearse_changes(given: Input, reader: ClusterReader, question: Question, fo
 
     if not given.changes:
         raise Refused("--fail-on worse is set without --change", "add a --change, or use `chaosext compare`")
-    if given.scenarios:
-        raise Refused("--scenarios and --change are both set", "remove one of them")
+    for option in (name for name, value in given.without.items() if value):
+        raise Refused(f"{option} and --change are both set", "remove one of them")
     wanted = [each for text in given.changes for each in _changes(text)]
     listed = read_files(given.snapshots)
     changes = changes_of(listed, wanted, reader.read)

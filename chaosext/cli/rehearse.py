@@ -357,7 +357,7 @@ def rehearse(
         )
     if changes or "worse" in fail_on:
         verdicts = rehearse_changes(
-            Input(snapshots=inputs, changes=changes, scenarios=scenarios),
+            Input(snapshots=inputs, changes=changes, without={"--scenarios": scenarios, "--patch": patch}),
             ClusterReader(arguments=(*controller_manager_args, *apiserver_args), network=said),
             Question(wanted=wanted, samples=samples, budget=budget),
             form,

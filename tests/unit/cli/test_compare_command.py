@@ -105,6 +105,7 @@ def test_changes_come_from_stdin(tmp_path: Path) -> None:
         (("--change", "{a: [b"), "neither YAML nor JSON"),
         (("--change", "[]"), "no such file"),
         (("--change", RELABELLED, "--scenarios", "x.yaml"), "--scenarios and --change are both set"),
+        (("--change", RELABELLED, "--patch", "dns-affinity"), "--patch and --change are both set"),
         (("--fail-on", "worse"), "--fail-on worse is set without --change"),
     ],
 )
