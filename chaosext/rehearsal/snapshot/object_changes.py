@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from chaosext.model.errors import Refused, did_you_mean
+from chaosext.model.errors import MALFORMED, Refused, did_you_mean
 from chaosext.rehearsal.snapshot import documents as doc
 from chaosext.rehearsal.snapshot.snapshot_files import group_of, kind_of
 
@@ -295,15 +295,18 @@ class Objects:
 
     def apply(self, patch: Patch) -> None:
         """Make a change, with what follows from it. Raises `Refused` if it does not fit the snapshot."""
+        try:
+            self._apply(patch)
+        except (*MALFORMED, msgspec.MsgspecError) as error:
+            raise Refused(f"{SOURCE}: {patch.subject}: {error!s:.200}", FIX) from None
+
+    def _apply(self, patch: Patch) -> None:
         key = self.key(patch)
         before = self.get(key)
         if patch.body is None:
             self._remove(key)
             return
-        try:
-            after = merged(before or {}, patch.body)
-        except ValueError as error:
-            raise Refused(f"{SOURCE}: {patch.subject}: {error}", FIX) from None
+        after = merged(before or {}, patch.body)
         after["metadata"] = {**(after.get("metadata") or {}), "name": key[2]}
         self.put(key, after if before is not None else {"kind": patch.kind, **after})
         kind = key[0]
@@ -386,7 +389,8 @@ class Objects:
 
     def _pods(self) -> list[tuple[Key, doc.Pod]]:
         if self._read is None:
-            self._read = dict(zip(self._of_kind("Pod"), self._listed.of("Pod", doc.Pod), strict=True))
+            pods = self._listed.of("Pod", doc.Pod)
+            self._read = {("Pod", pod.metadata.namespace, pod.metadata.name): pod for pod in pods}
         changed = {key: body for key, body in self._changed.items() if key[0] == "Pod"}
         kept = [(key, pod) for key, pod in self._read.items() if key not in changed]
         return kept + [(key, msgspec.convert(body, doc.Pod)) for key, body in changed.items() if body]

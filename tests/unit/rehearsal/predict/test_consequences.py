@@ -211,6 +211,10 @@ def test_a_change_of_nothing_that_is_read_makes_nothing_worse_or_better(read: Re
         ("drain:", "names no node"),
         ("Node/worker-1: {spec: {taints: [{$patch: merge}]}}", "has no key"),
         ("Deployment/kube-dns: {spec: {replicas: many}}", "spec.replicas"),
+        ("Deployment/kube-dns: {spec: [1]}", "Deployment/kube-dns"),
+        ("Deployment/kube-dns: {spec: {template: {spec: {tolerations: [1]}}}}", "Deployment/kube-dns"),
+        ("Node/worker-1: {metadata: 7}", "Node/worker-1"),
+        ("Node/worker-1: {status: {addresses: none}}", "$.status.addresses"),
     ],
 )
 def test_a_change_that_does_not_fit_is_refused_with_its_fix(read: Read, text: str, said: str):
