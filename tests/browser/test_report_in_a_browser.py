@@ -163,7 +163,7 @@ def opened_by_keyboard(found: Opened) -> list[str]:
 
 def test_a_bar_that_has_the_focus_is_read_out(opened: Open) -> None:
     with opened(html("watched"), width=WIDE, scheme="light") as found:
-        bar = found.page.locator(".plot g[tabindex='0']", has=found.page.locator("rect.u")).first
+        bar = found.page.locator("main .plot g[tabindex='0']", has=found.page.locator("rect.u")).first
         bar.focus()
         assert "not observed, 40.0 s to 52.0 s" in found.page.locator(".readout").inner_text()
 

@@ -127,7 +127,7 @@ def draw(run: RunData) -> Drawing | None:
         cuts_said=", ".join(map(window, cuts)) or "nothing was cut",
         flags=flagged,
         flag_height=flag_height(flagged),
-        lanes=lanes,
+        lanes=tuple(sorted(lanes, key=lambda lane: bool(lane.folded))),
         grouped=any(row.members for lane in lanes for row in lane.rows),
         letters=tuple((mark.value, MEANING[mark]) for mark in Mark if mark.value in letters),
         states=frozenset(bar.state for bar in bars),
