@@ -590,7 +590,7 @@ def test_ciliums_agents_outlast_the_cut_where_their_probe_says_so(
     made = agents("cilium")
     for each in made:
         headers = [{"name": "require-k8s-connectivity", "value": said}] if said else []
-        each["spec"]["containers"][0]["image"] = "quay.io/cilium/cilium:v1.19.3"
+        each["spec"]["containers"][0] |= {"name": "cilium-agent", "image": "quay.io/cilium/cilium:v1.19.3"}
         each["spec"]["containers"][0]["livenessProbe"] = {"httpGet": {"port": 9879, "httpHeaders": headers}}
     found = [each.name for each in read(*BARE, *made, NATIVE, policy()).alternatives]
     assert [name for name in found if "Cilium" in name] == alternatives
