@@ -101,14 +101,11 @@ class SimulationInputs:
             or world.network != self.world.network
         ):
             return SimulationInputs(world, self.plan)
+        if world.mesh != self.world.mesh:
+            return SimulationInputs(world, self.plan, self.board)
         twin = copy(self)
         twin.world, twin.answers, twin.endpoints = world, Answers(twin), {}
-        meshed = (
-            ()
-            if world.mesh == self.world.mesh
-            else ("istiod_pods", "watched", "_watched_nodes", "evictable", "meshed")
-        )
-        for name in ("doubts", "uses_ending", *meshed):
+        for name in ("doubts", "uses_ending"):
             twin.__dict__.pop(name, None)
         return twin
 
