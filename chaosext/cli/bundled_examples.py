@@ -121,3 +121,8 @@ def path_of(name: str, kind: str) -> Path:
         hint = did_you_mean(name, here, prefix=EXAMPLE) if here else "use a file"
         raise LookupError(f"{EXAMPLE}{name} {what}; {hint}")
     return found.path
+
+
+def name_of(path: Path) -> str:
+    """Return the name by which a user knows the file: `example:NAME`, or its path."""
+    return next((f"{EXAMPLE}{each.name}" for each in EXAMPLES if each.path == path), str(path))

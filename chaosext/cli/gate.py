@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chaosext.cli.answer import Form, answers, say_data
+from chaosext.cli.bundled_examples import name_of
 from chaosext.cli.options import InputFile, cluster_options, context_or_current
 from chaosext.cli.page_files import check_places, report_option, write_pages
 from chaosext.cli.rehearsal_view import WordsKept
@@ -132,7 +133,7 @@ def gate(
             seed,
             time_budget_s,
             at=moment,
-            plan=str(plan),
+            plan=name_of(plan),
             plan_sha256=sha256(plan_bytes).hexdigest(),
             flags=(*controller_manager_args, *apiserver_args),
             longest=longest,
@@ -266,7 +267,7 @@ def _judged(
         plan=plan,
         plan_sha256=plan_sha256,
         snapshot_sha256=reading.sha256,
-        files=tuple(map(str, seen.kept)),
+        files=tuple(map(name_of, seen.kept)),
         taken_at=world.taken_at,
         context=seen.context,
         uid=seen.uid,

@@ -75,12 +75,13 @@ def write_rehearsal(
     """Write the pages of a rehearsal. `files`: those of the snapshot."""
     if not places:
         return
+    from chaosext.cli.bundled_examples import name_of
     from chaosext.report.data.rehearsal_record import recorded
     from chaosext.report.render.formats import as_json
     from chaosext.report.render.html.rehearsal_page import render_rehearsal
     from chaosext.report.render.rehearsal_markdown import rehearsal_markdown
 
-    record = recorded(found, world, plan, files=files, mitigations=mitigations)
+    record = recorded(found, world, plan, files=[*map(name_of, files)], mitigations=mitigations)
     write_pages(
         places,
         {
