@@ -272,7 +272,8 @@ class Scene:
         at = self.stage.fleet_of.get(node)
         if at is not None:
             return self.lives.back_s[number][at]
-        within_s = back_within_s(heal, simulated=self.stage.world.nodes[node].simulated)
+        is_simulated = self.stage.world.nodes[node].simulated
+        within_s = back_within_s(heal, simulated=len(self.stage.fleet.simulated) or 1 if is_simulated else 0)
         return heal + self.between(*within_s)
 
     def is_lost(self, node: int) -> bool:
