@@ -34,14 +34,17 @@ DIGITS = 12
 
 @cache
 def sources() -> Mapping[str, str]:
-    """All files of the package `chaosext` by their path under `HOME`, as they were at the first call."""
+    """All files of the package `chaosext` by their path under `HOME`, as they were at the first call.
+
+    The examples of a wheel, which a checkout has beside the package, are left out.
+    """
     package = Path(chaosext.__file__).parent
     inside = {path.relative_to(package.parent): path for path in package.rglob("*")}
     beside = {Path("chaosext/experiments", path.name): path for path in _experiments(package)}
     files = {
         str(name): path.read_text(encoding="utf-8")
         for name, path in sorted({**inside, **beside}.items())
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and name.parts[1] != "examples"
     }
     return MappingProxyType(files)
 

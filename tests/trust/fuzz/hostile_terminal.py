@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.checks import xds_synced
 from chaosext.cluster.client import Cluster
-from chaosext.model.errors import ChaosextError, Refused
+from chaosext.model.errors import EXIT_INTERNAL, Refused
 from chaosext.model.findings import Evidence, Finding, Status
 from chaosext.model.result import Briefing
 from chaosext.model.timeline import Event, Kind
@@ -137,7 +137,7 @@ def _error(drawn: tuple[str, str, bool]) -> None:
         found = said("status")
     finally:
         main.cli.main = before  # type: ignore[method-assign]
-    assert found.code == (ChaosextError.exit_code if is_fault else Refused.exit_code)
+    assert found.code == (EXIT_INTERNAL if is_fault else Refused.exit_code)
     _require_harmless(found.out + found.err, lines=2)
     for arguments in (
         ("report", message),

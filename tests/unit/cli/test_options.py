@@ -115,12 +115,10 @@ def test_an_example_is_there_and_its_command_is_one(example: Example) -> None:
 
 
 def test_every_bundled_file_has_a_name() -> None:
-    files = {
-        *ROOT.glob("examples/*/*.yaml"),
-        *ROOT.glob("examples/*/*.json*"),
-        *ROOT.glob("experiments/*.yaml"),
-    }
-    assert files <= {each.path for each in EXAMPLES}
+    patterns = ("examples/*/*.yaml", "examples/*/*.json*", "experiments/*.yaml")
+    files = {str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern)}
+    assert files <= {each.source for each in EXAMPLES}
+    assert all(each.path.is_file() for each in EXAMPLES)
     assert len({each.name for each in EXAMPLES}) == len(EXAMPLES)
 
 

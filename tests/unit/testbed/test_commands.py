@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from chaosext.model.errors import ChaosextError
+from chaosext.model.poll import poll
 from chaosext.testbed.commands import CommandFailed, run_command
 
 
@@ -77,7 +78,8 @@ def test_timeout_ends_what_the_command_has_started_too(tmp_path: Path, logged: b
     with pytest.raises(CommandFailed, match="more than"):
         run_command(argv, timeout_s=5.0, log=tmp_path / "log" if logged else None)
     assert time.monotonic() - began_s < 30
-    assert not is_alive(int(seen.read_text()))
+    started = int(seen.read_text())
+    assert poll(lambda: not is_alive(started), within_s=20, every_s=0.05)
 
 
 def test_what_a_command_leaves_behind_on_purpose_is_spared(tmp_path: Path) -> None:
