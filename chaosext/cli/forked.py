@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -27,6 +25,9 @@ def on_all_cores(
     if workers < 2 or len(items) <= alone:
         yield from map(work, items)
         return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
     how = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(workers, how, _prepare, (work,)) as pool:
         yield from pool.map(_do, items, chunksize=max(1, len(items) // (workers * CHUNKS)))
