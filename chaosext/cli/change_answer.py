@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chaosext.cli.answer import Form, say_answer
-from chaosext.cli.output import Progress
+from chaosext.cli.output import SimulationProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +86,7 @@ def prepare(states: Sequence[ClusterState], subjects: Sequence[str]) -> None:
     if workers < 2 or len(asked) < MANY:
         return
     how = multiprocessing.get_context("fork")  # shares the states, however large they are
-    with Progress() as progress, ProcessPoolExecutor(workers, how, _prepare, (states,)) as pool:
+    with SimulationProgress() as progress, ProcessPoolExecutor(workers, how, _prepare, (states,)) as pool:
         tell = progress.of("cuts")
         found = pool.map(_ending, asked, chunksize=2)
         for made, ((number, subject), ending) in enumerate(zip(asked, found, strict=True), start=1):

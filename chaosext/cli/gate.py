@@ -228,7 +228,7 @@ def _judged(
     longest: bool,
 ) -> tuple[Sheet, tuple[LaneFacts, ...]]:
     """Judge what was seen; returns the record, and what the lanes of each rehearsal need."""
-    from chaosext.cli.output import Progress
+    from chaosext.cli.output import SimulationProgress
     from chaosext.gate.judge import judge
     from chaosext.gate.remedies import Search
     from chaosext.gate.ticket import Asked, Sheet
@@ -244,7 +244,7 @@ def _judged(
     say(str(reading), err=True)
     say(f"rehearsing on {len(world.nodes)} nodes, {len(world.pods)} Pods …", err=True)
     budget = TimeBudget.of(time_budget_s)
-    with Progress() as progress:
+    with SimulationProgress() as progress:
         first = replace(budget.share(WITHOUT_PATCHES), tell=progress.of("simulations"))
         found = judge(world, cutover, seen.live, seed=seed, budget=first)
         if longest:

@@ -109,7 +109,7 @@ def say_screen(rows: Sequence[ScreenRow], stream: IO[str] | None = None) -> None
         console.print(Text.assemble(*((one_line(veiled(text)), tone.value) for text, tone in row.parts)))
 
 
-class Progress:
+class SimulationProgress:
     """Shows how many simulations are made, on a terminal only, from `AFTER_S` on; gone when all are made."""
 
     AFTER_S, EVERY_S = 0.5, 0.1

@@ -395,11 +395,11 @@ def _predicted(
     world: World, plan: Plan, samples: int | None, seed: int, budget: TimeBudget, *, advice: bool
 ) -> Prediction:
     from chaosext.cli.beside import beside
-    from chaosext.cli.output import Progress
+    from chaosext.cli.output import SimulationProgress
     from chaosext.rehearsal.predict.predict import rehearse as predict
     from chaosext.rehearsal.predict.recommendations import advised, takes_memory, tried
 
-    with Progress() as progress:
+    with SimulationProgress() as progress:
         first = replace(budget.share(WITHOUT_ADVICE if advice else 1.0), tell=progress.of("simulations"))
         rest = replace(budget, tell=progress.of("looking for fixes, simulations of each"))
         trials = partial(tried, world, plan, samples=samples, seed=seed, budget=rest)
@@ -417,14 +417,14 @@ def _rehearse_all(
     form: Form,
 ) -> Sequence[str]:
     """Simulate a file of scenarios and print the results; returns their verdicts."""
-    from chaosext.cli.output import Progress
+    from chaosext.cli.output import SimulationProgress
     from chaosext.cli.prediction_text import scenario_lines
     from chaosext.cluster.object_files import read_document
     from chaosext.rehearsal.predict.scenarios import SCHEMA, scenarios_from
 
     scenarios = scenarios_from(read_document(file, "--scenarios")[0], wanted)
     rows: list[dict[str, Any]] = []
-    with Progress() as progress:
+    with SimulationProgress() as progress:
         tell = progress.of("scenarios")
         for row in play_all(world, scenarios, samples, budget):
             rows.append(row)

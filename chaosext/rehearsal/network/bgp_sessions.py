@@ -24,7 +24,7 @@ LONGEST_PAUSE_S = 120.0
 """TCP retransmits at intervals that double up to this (Linux: TCP_RTO_MAX)."""
 
 
-class Speaker(NamedTuple):
+class BgpDaemon(NamedTuple):
     """A program that speaks BGP. `shortest_timer`: the share of a hold time after which it may take it for expired.
 
     `jitter_s`: by how much its timers, at both ends, may be off. `returns_within_s`: when a lost session is back
@@ -42,7 +42,7 @@ class Speaker(NamedTuple):
         return earliest_s, hold_s + self.jitter_s + self.lingers_s
 
 
-BIRD = Speaker(shortest_timer=0.75, jitter_s=2.0, returns_within_s=(0.0, 40.0))
+BIRD = BgpDaemon(shortest_timer=0.75, jitter_s=2.0, returns_within_s=(0.0, 40.0))
 """BIRD takes up to a quarter off its timers, at random (bgp.c, `bgp_start_timer`), and counts whole seconds.
 
 It attempts to connect each 5 s, after an error wait of 5 to 30 s (the template). Seen: a session is nearly always back
@@ -50,13 +50,13 @@ within 1 s. Where both ends open a connection (BGPPeers; the mesh lets one end w
 restart and drop its own: then it took up to 19 s, and a route came and went meanwhile.
 """
 
-GOBGP = Speaker(shortest_timer=1.0, jitter_s=2.0, returns_within_s=(0.0, 180.0))
+GOBGP = BgpDaemon(shortest_timer=1.0, jitter_s=2.0, returns_within_s=(0.0, 180.0))
 """GoBGP waits for a connection for up to 119 s, in which TCP's attempts are up to 56 s apart, and then up to 120 s with
 the next one (`connectLoop`, DEFAULT_CONNECT_RETRY)."""
 
 
 def changes_s(
-    speaker: Speaker,
+    speaker: BgpDaemon,
     hold_s: float,
     silences: Iterable[tuple[float, float] | Doubt],
     between: Callable[[float, float], float],
@@ -79,7 +79,7 @@ def changes_s(
     return tuple(found)
 
 
-def silences(speaker: Speaker, periods: Periods, hold_s: float) -> tuple[tuple[float, float] | Doubt, ...]:
+def silences(speaker: BgpDaemon, periods: Periods, hold_s: float) -> tuple[tuple[float, float] | Doubt, ...]:
     """Return the periods that may outlast a hold time, with the pause that TCP makes after them.
 
     A session survives several short cuts if a keepalive, or a retransmitted packet, gets through between
@@ -98,7 +98,7 @@ def silences(speaker: Speaker, periods: Periods, hold_s: float) -> tuple[tuple[f
     return tuple((begin, end) if count == 1 else _several(begin, end, count) for begin, end, count in long)
 
 
-def _heard_within_s(speaker: Speaker, cut_s: float) -> float:
+def _heard_within_s(speaker: BgpDaemon, cut_s: float) -> float:
     """Return how long after a cut of this length a session is heard of again, at the latest.
 
     Where routes linger, it has ended before they do, and must return first.

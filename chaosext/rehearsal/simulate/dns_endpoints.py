@@ -33,7 +33,7 @@ class Clients(Protocol):
     def answers(self) -> Callable[[int, int, bool, Epoch], bool | None]: ...
 
 
-class Endpoint(NamedTuple):
+class DnsEndpoint(NamedTuple):
     """An endpoint: its node, whether it runs, and whether it uses its node's address."""
 
     node: int
@@ -41,7 +41,7 @@ class Endpoint(NamedTuple):
     own_address: bool
 
 
-class Seen(NamedTuple):
+class Viewpoint(NamedTuple):
     """When and how endpoints are looked at: with names of the node's cache, and on which nodes sidecars answer."""
 
     epoch: Epoch
@@ -52,7 +52,7 @@ class Seen(NamedTuple):
 class Endpoints:
     """kube-dns' endpoints as one kube-proxy knows them, grouped by the kind of their node."""
 
-    def __init__(self, known: Iterable[Endpoint], stage: Clients) -> None:
+    def __init__(self, known: Iterable[DnsEndpoint], stage: Clients) -> None:
         self._stage, self._service = stage, stage.world.dns
         self._silent: set[int] = set()
         self._alike: dict[tuple[int, bool], dict[int, None]] = {}
@@ -62,15 +62,15 @@ class Endpoints:
             else:
                 self._silent.add(each.node)
         self.hosts = {number for numbers in self._alike.values() for number in numbers} | self._silent
-        self._views: dict[Seen, Views] = {}
+        self._views: dict[Viewpoint, Views] = {}
 
-    def views(self, seen: Seen) -> Views:
+    def views(self, seen: Viewpoint) -> Views:
         """Return the states of lookups from all nodes."""
         if seen not in self._views:
             self._views[seen] = Views(self._stage.kinds, self.hosts, lambda number: self._view(number, seen))
         return self._views[seen]
 
-    def _view(self, number: int, seen: Seen) -> Dns:
+    def _view(self, number: int, seen: Viewpoint) -> Dns:
         return state(self._answers(number, seen.epoch), cached=seen.cached or number in seen.captured)
 
     def _answers(self, number: int, epoch: Epoch) -> set[bool | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.simulate.dns_endpoints import Endpoint, Endpoints, Seen
+from chaosext.rehearsal.simulate.dns_endpoints import DnsEndpoint, Endpoints, Viewpoint
 from chaosext.rehearsal.simulate.prediction import Dns
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Lookups:
         if not stage.knows_dns:
             return lambda _: Dns.UNKNOWN
         cached = self._is_stale_served if names else stage.world.network.nodelocal_dns
-        seen = Seen(self._scene.epoch, cached, frozenset() if names else stage.captured)
+        seen = Viewpoint(self._scene.epoch, cached, frozenset() if names else stage.captured)
         present = self._known(None, None).views(seen)
         if not self._stale and not self._kept:
             return present.__getitem__
@@ -184,7 +184,7 @@ class Lookups:
         if found is None:
             if len(known) >= MOST_ENDPOINTS:
                 known.clear()
-            found = known[key] = Endpoints(map(Endpoint._make, key), self._stage)
+            found = known[key] = Endpoints(map(DnsEndpoint._make, key), self._stage)
         return found
 
     def _known_pods(self, frozen: int | None, kept: int | None) -> list[Followed]:

@@ -41,7 +41,7 @@ TITLES = {
 """Lane -> its title and caption, in drawing order."""
 
 
-class Moment(NamedTuple):
+class LaneMoment(NamedTuple):
     """A time in seconds from the cut: typical, and the earliest and latest of all simulations."""
 
     t_s: float
@@ -50,15 +50,15 @@ class Moment(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class LaneSpan:
     """`state` from `begin` to `end` (None: to the end of the prediction) in a `share` of simulations.
 
     `count`: how many objects of the row it stands for, such as Pods of a workload.
     """
 
     state: State
-    begin: Moment
-    end: Moment | None
+    begin: LaneMoment
+    end: LaneMoment | None
     share: float = 1.0
     label: str = ""
     count: int = 1
@@ -72,7 +72,7 @@ class LaneRow:
     """
 
     name: str
-    spans: tuple[Span, ...]
+    spans: tuple[LaneSpan, ...]
     counts: bool = True
 
 
@@ -156,19 +156,19 @@ class _Row:
     """
 
     def __init__(self, *, exclusive: bool = False) -> None:
-        self._open: list[Span] = []
-        self._closed: list[Span] = []
+        self._open: list[LaneSpan] = []
+        self._closed: list[LaneSpan] = []
         self._early: list[PredictedEvent] = []
         self._exclusive = exclusive
 
     def start(self, state: State) -> None:
         """Begin a state before the cut."""
-        self._open.append(Span(state=state, begin=exactly(0.0), end=None))
+        self._open.append(LaneSpan(state=state, begin=exactly(0.0), end=None))
 
     def begin(self, event: PredictedEvent, state: State, label: str = "", share: float | None = None) -> None:
         """Begin a state; an end that came before its typical begin belongs to its earlier simulations."""
         left = event.probability if share is None else share
-        opened = Span(state=state, begin=moment(event), end=None, share=left, label=label)
+        opened = LaneSpan(state=state, begin=moment(event), end=None, share=left, label=label)
         for early in [each for each in self._early if each.t_s >= event.t_min_s]:
             self._early.remove(early)
             part = min(left, early.probability)
@@ -191,7 +191,7 @@ class _Row:
 
     def _close(self, share: float, event: PredictedEvent) -> float:
         """End a share of what is open; returns what was not open."""
-        still: list[Span] = []
+        still: list[LaneSpan] = []
         for span in self._open:
             part = min(span.share, max(0.0, share))
             share -= part
@@ -209,23 +209,23 @@ class _Row:
         return sum(each.share for each in self._open)
 
     @property
-    def spans(self) -> tuple[Span, ...]:
+    def spans(self) -> tuple[LaneSpan, ...]:
         return ordered([*self._closed, *self._open])
 
 
-def moment(event: PredictedEvent) -> Moment:
+def moment(event: PredictedEvent) -> LaneMoment:
     """Return when the event happens."""
-    return Moment(event.t_s, event.t_min_s, event.t_max_s)
+    return LaneMoment(event.t_s, event.t_min_s, event.t_max_s)
 
 
-def exactly(t_s: float) -> Moment:
+def exactly(t_s: float) -> LaneMoment:
     """Return a moment that is the same in all simulations."""
-    return Moment(t_s, t_s, t_s)
+    return LaneMoment(t_s, t_s, t_s)
 
 
-def ordered(spans: Iterable[Span]) -> tuple[Span, ...]:
+def ordered(spans: Iterable[LaneSpan]) -> tuple[LaneSpan, ...]:
     """Sort spans by begin, then by end; open ones come last."""
-    endless = Moment(inf, inf, inf)
+    endless = LaneMoment(inf, inf, inf)
     return tuple(sorted(spans, key=lambda each: (each.begin, each.end or endless, each.state, each.label)))
 
 
@@ -238,7 +238,9 @@ def _named(rows: Mapping[str, _Row]) -> Iterator[LaneRow]:
 
 
 def _cuts(facts: LaneFacts) -> Iterator[LaneRow]:
-    spans = (Span(state=State.OUT, begin=exactly(begin), end=exactly(end)) for begin, end in facts.periods)
+    spans = (
+        LaneSpan(state=State.OUT, begin=exactly(begin), end=exactly(end)) for begin, end in facts.periods
+    )
     yield LaneRow(name="cut", spans=tuple(spans))
 
 
@@ -311,7 +313,7 @@ def _lookups(found: Prediction, facts: LaneFacts) -> Iterator[LaneRow]:
 _BAD = {Kind.DNS_DEAD: State.OUT, Kind.DNS_DEGRADED: State.FAILING}
 
 
-def _of_node(events: Sequence[PredictedEvent], view: DnsView, lasts: float) -> tuple[Span, ...]:
+def _of_node(events: Sequence[PredictedEvent], view: DnsView, lasts: float) -> tuple[LaneSpan, ...]:
     """Return the bad lookups of a node; in no more simulations than `lasts` do they last to the end."""
     row = _Row(exclusive=True)
     for event in _in_order(events, view.after_heal):
@@ -337,13 +339,13 @@ def _in_order(events: Sequence[PredictedEvent], final: Dns) -> Sequence[Predicte
     return found
 
 
-def _unknown(view: DnsView, facts: LaneFacts) -> Iterator[Span]:
+def _unknown(view: DnsView, facts: LaneFacts) -> Iterator[LaneSpan]:
     """Yield when a node's lookups are unknown: during the cuts, from the last heal on, or both."""
     heal_s = facts.periods[-1][1]
     begin_s = 0.0 if view.during_cut is Dns.UNKNOWN else heal_s
     end = None if view.after_heal is Dns.UNKNOWN else exactly(heal_s)
     if Dns.UNKNOWN in (view.during_cut, view.after_heal):
-        yield Span(state=State.UNSEEN, begin=exactly(begin_s), end=end, label="unknown")
+        yield LaneSpan(state=State.UNSEEN, begin=exactly(begin_s), end=end, label="unknown")
 
 
 def _mesh(found: Prediction, facts: LaneFacts) -> Iterator[LaneRow]:
@@ -353,7 +355,7 @@ def _mesh(found: Prediction, facts: LaneFacts) -> Iterator[LaneRow]:
     if is_unknown or found.mesh.get("unmodelled"):
         name = known[0].name if known else "mesh"
         spans = known[0].spans if known else ()
-        unseen = Span(state=State.UNSEEN, begin=exactly(0.0), end=None, label="unknown")
+        unseen = LaneSpan(state=State.UNSEEN, begin=exactly(0.0), end=None, label="unknown")
         known = [LaneRow(name=name, spans=ordered([unseen, *spans])), *known[1:]]
     yield from known
 
@@ -395,7 +397,7 @@ def _shown(workload: str, pods: set[str]) -> str:
     return min(pods) if len(pods) == 1 else lasting(f"{workload[:-1]}{ANY_SUFFIX}")
 
 
-def _of_workload(events: Sequence[PredictedEvent]) -> Iterator[Span]:
+def _of_workload(events: Sequence[PredictedEvent]) -> Iterator[LaneSpan]:
     """Yield a span per kind: from the first Pod it happens to until as many are Ready again."""
     bound = sum(each.kind is Kind.POD_BOUND for each in events)
     ready = [each for each in events if each.kind is Kind.POD_READY]
@@ -408,7 +410,7 @@ def _of_workload(events: Sequence[PredictedEvent]) -> Iterator[Span]:
         number = sum(each.probability for each in hit)
         first_s = min(each.t_min_s for each in hit)
         back = _enough((each for each in ready if each.t_max_s >= first_s and is_new(each, hit)), number)
-        yield Span(
+        yield LaneSpan(
             state=state,
             begin=_moment(min, hit),
             end=_moment(max, back) if back else None,
@@ -434,9 +436,9 @@ def _enough(events: Iterable[PredictedEvent], number: float) -> Sequence[Predict
     return ()
 
 
-def _moment(of: Callable[[Iterable[float]], float], events: Sequence[PredictedEvent]) -> Moment:
+def _moment(of: Callable[[Iterable[float]], float], events: Sequence[PredictedEvent]) -> LaneMoment:
     """Return the typical time of the first (`of` is `min`) or last event, and the range of all."""
-    return Moment(
+    return LaneMoment(
         of([each.t_s for each in events]),
         min(each.t_min_s for each in events),
         max(each.t_max_s for each in events),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.duration_text import short_duration
 from chaosext.model.result import Lane
 from chaosext.report.data.lane_state import CUT, PLACEMENT, PODS, State
-from chaosext.report.data.predicted_lanes import LaneFacts, Moment, predicted_lanes
+from chaosext.report.data.predicted_lanes import LaneFacts, LaneMoment, predicted_lanes
 from chaosext.report.render.screen import (
     COLUMNS,
     EMPTY,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.simulate.planned_cut import Plan
     from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.snapshot.world import World
-    from chaosext.report.data.predicted_lanes import PredictedLane, Span
+    from chaosext.report.data.predicted_lanes import LaneSpan, PredictedLane
 
 NOTE = 40
 """Columns of the note beside a lane; label and lane have the others."""
@@ -87,7 +87,7 @@ TONES = {
     FINE: Tone.FAINT,
     " ": Tone.PLAIN,
 }
-NEVER = Moment(-1.0, -1.0, -1.0)
+NEVER = LaneMoment(-1.0, -1.0, -1.0)
 
 LIGHTS = {Light.OK: Tone.GOOD, Light.NOT_OK: Tone.BAD, Light.UNKNOWN: Tone.WARN}
 
@@ -195,7 +195,7 @@ def lane_cells(lane: PredictedLane, horizon_s: float, width: int) -> str:
     return "".join(_mark(_shares(alike, each, together), lane.key) for each in slices)
 
 
-def _look(spans: Sequence[Span], step_s: float) -> tuple[object, ...]:
+def _look(spans: Sequence[LaneSpan], step_s: float) -> tuple[object, ...]:
     """Return what a row looks like: thousands of nodes have few looks."""
     return tuple(
         (
@@ -208,7 +208,9 @@ def _look(spans: Sequence[Span], step_s: float) -> tuple[object, ...]:
 
 
 def _shares(
-    rows: Iterable[Sequence[Span]], slice_s: tuple[float, float], together: Callable[[Iterable[float]], float]
+    rows: Iterable[Sequence[LaneSpan]],
+    slice_s: tuple[float, float],
+    together: Callable[[Iterable[float]], float],
 ) -> Mapping[State, float]:
     """Return state -> the share of simulations that have it in this slice, over all rows `together`."""
     found: dict[State, list[float]] = defaultdict(list)
@@ -221,13 +223,13 @@ def _shares(
     return {state: min(1.0, together(shares)) for state, shares in found.items() if together(shares) > 0}
 
 
-def _share(span: Span, since_s: float, until_s: float) -> float:
+def _share(span: LaneSpan, since_s: float, until_s: float) -> float:
     """Return the share of simulations in which the span overlaps a slice of time."""
     still = 1.0 - chance_by(span.end, since_s) if span.end else 1.0
     return span.share * chance_by(span.begin, until_s) * still
 
 
-def chance_by(moment: Moment, t_s: float) -> float:
+def chance_by(moment: LaneMoment, t_s: float) -> float:
     """Return the probability that it happens before `t_s`: half before its typical time, evenly up to each end."""
     if t_s <= moment.earliest_s:
         return 0.0

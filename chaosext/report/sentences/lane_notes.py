@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.result import Lane
 from chaosext.rehearsal.simulate.prediction import CERTAIN, RARE, said_share
 from chaosext.report.data.lane_state import CUT, PLACEMENT, PODS, State
-from chaosext.report.data.predicted_lanes import Moment
+from chaosext.report.data.predicted_lanes import LaneMoment
 from chaosext.report.sentences.prediction_sentences import LEAST, at, kube_dns_move, when
 from chaosext.report.units import names, natural
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from chaosext.rehearsal.simulate.prediction import Prediction
-    from chaosext.report.data.predicted_lanes import PredictedLane, Span
+    from chaosext.report.data.predicted_lanes import LaneSpan, PredictedLane
 
 
 def lane_note(lane: PredictedLane, found: Prediction, width: float = inf) -> str:
@@ -67,7 +67,7 @@ _NOTES = {
 }
 
 
-def _share_of(lane: str, rows: Iterable[tuple[str, Span]]) -> float:
+def _share_of(lane: str, rows: Iterable[tuple[str, LaneSpan]]) -> float:
     """Return in how many simulations it happens: to the object that it happens to most often, or to any Pod."""
     shares: dict[str, float] = defaultdict(float)
     for name, span in rows:
@@ -75,10 +75,10 @@ def _share_of(lane: str, rows: Iterable[tuple[str, Span]]) -> float:
     return min(1.0, sum(shares.values()) if lane == PODS else max(shares.values()))
 
 
-def _times(spans: Sequence[Span]) -> Iterator[str]:
+def _times(spans: Sequence[LaneSpan]) -> Iterator[str]:
     """Yield when the spans begin and end, with the range of the begin; then shorter forms."""
     first = min(span.begin for span in spans)
-    begin = Moment(first.t_s, first.earliest_s, max(span.begin.latest_s for span in spans))
+    begin = LaneMoment(first.t_s, first.earliest_s, max(span.begin.latest_s for span in spans))
     ends = [span.end.t_s for span in spans if span.end]
     if len(ends) == len(spans):
         yield f"{when(begin)} to {at(max(ends))}"
@@ -94,10 +94,10 @@ _LABELS = ("crash loop", "probes fail", "", "evicted", "Pending")
 """What matters most comes first."""
 
 
-def _worst(rows: Sequence[tuple[str, Span]]) -> Span | None:
+def _worst(rows: Sequence[tuple[str, LaneSpan]]) -> LaneSpan | None:
     """Return what matters most: what lasts to the end, then the worst state, then the longest in most simulations."""
 
-    def rank(span: Span) -> tuple[bool, bool, int, int, float]:
+    def rank(span: LaneSpan) -> tuple[bool, bool, int, int, float]:
         length = (span.end.t_s if span.end else inf) - span.begin.t_s
         share = span.share if span.share >= LEAST else 0.0
         return (
@@ -111,25 +111,25 @@ def _worst(rows: Sequence[tuple[str, Span]]) -> Span | None:
     return min((span for _, span in rows), key=rank, default=None)
 
 
-def _alike(span: Span, other: Span) -> bool:
+def _alike(span: LaneSpan, other: LaneSpan) -> bool:
     """Whether one note can say both: what lasts to the end, or the same at about the same time."""
     if span.label != other.label or (span.end is None) != (other.end is None):
         return False
     return span.end is None or (span.share >= LEAST and _overlap(span.begin, other.begin))
 
 
-def _without_brief(rows: Sequence[tuple[str, Span]], worst: Span) -> Sequence[tuple[str, Span]]:
+def _without_brief(rows: Sequence[tuple[str, LaneSpan]], worst: LaneSpan) -> Sequence[tuple[str, LaneSpan]]:
     """Leave out other states that last much shorter than the worst one: a node is on its way to it."""
     others = [(name, span) for name, span in rows if span.state is not worst.state]
     same = [(name, span) for name, span in rows if span.state is worst.state]
     return same if _weight(others) < BRIEF * _weight(same) else rows
 
 
-def _weight(rows: Sequence[tuple[str, Span]]) -> float:
+def _weight(rows: Sequence[tuple[str, LaneSpan]]) -> float:
     return sum(span.share * ((span.end.t_s if span.end else ENDLESS_S) - span.begin.t_s) for _, span in rows)
 
 
-def _overlap(moment: Moment, other: Moment) -> bool:
+def _overlap(moment: LaneMoment, other: LaneMoment) -> bool:
     return moment.earliest_s <= other.latest_s and other.earliest_s <= moment.latest_s
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.simulate.impact import UnitImpact
     from chaosext.rehearsal.simulate.planned_cut import Plan
     from chaosext.rehearsal.simulate.prediction import Advice, DnsOutage, Prediction
-    from chaosext.report.data.predicted_lanes import Moment, PredictedLane
+    from chaosext.report.data.predicted_lanes import LaneMoment, PredictedLane
 
 LEAST = 0.05
 """What is less likely is left out of a sentence that names what usually happens."""
@@ -297,7 +297,7 @@ class Move:
     """Where new kube-dns Pods go: the nodes, when the first arrives, in how many simulations, and what is wrong."""
 
     nodes: tuple[str, ...]
-    at: Moment
+    at: LaneMoment
     share: float
     is_astray: bool
 
@@ -322,7 +322,7 @@ def kube_dns_move(found: Prediction, lanes: Iterable[PredictedLane]) -> Move | N
     return Move(nodes=tuple(nodes), at=first, share=share, is_astray=bool(astray)) if share >= LEAST else None
 
 
-def when(moment: Moment) -> str:
+def when(moment: LaneMoment) -> str:
     """A moment with its range: `36s (30s-55s)`."""
     typical, *ends = map(at, moment)
     return typical if ends == [typical, typical] else f"{typical} ({'-'.join(ends)})"

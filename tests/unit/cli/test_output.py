@@ -12,7 +12,7 @@ import pytest
 from checkout import ROOT
 from pictures import BRIEFING, night
 
-from chaosext.cli.output import Plain, Progress, say_screen
+from chaosext.cli.output import Plain, SimulationProgress, say_screen
 from chaosext.model.timeline import NO_LONGER_WATCHED, Event, Kind
 from chaosext.report.render.screen import ScreenRow, Tone
 
@@ -103,7 +103,7 @@ def test_a_screen_is_coloured_on_a_terminal_that_wants_it(
 
 def test_progress_shows_from_half_a_second_on_and_leaves_nothing() -> None:
     stream, now = Terminal(), [0.0]
-    with Progress(stream, lambda: now[0]) as progress:
+    with SimulationProgress(stream, lambda: now[0]) as progress:
         tell = progress.of("simulations")
         tell(1, 40)
         assert stream.getvalue() == ""
@@ -115,7 +115,7 @@ def test_progress_shows_from_half_a_second_on_and_leaves_nothing() -> None:
 
 def test_progress_is_silent_where_nobody_watches_and_notes_are_lines() -> None:
     stream, now = StringIO(), [0.0]
-    with Progress(stream, lambda: now[0]) as progress:
+    with SimulationProgress(stream, lambda: now[0]) as progress:
         now[0] = 9.0
         progress.of("simulations")(7, 40)
         progress.note("rehearsing with spread …")

@@ -12,7 +12,7 @@ from chaosext.report.render import gate_text as words
 from chaosext.report.render.gate_screen import decision_reasons
 from chaosext.report.render.html.a4_sheet import BlockKind, SheetBlock, SheetOfA4, sheet_of_a4
 from chaosext.report.render.html.page import plain, render
-from chaosext.report.render.html.predicted_drawing import LEGEND, draw_prediction
+from chaosext.report.render.html.predicted_figure import LEGEND, draw_prediction
 from chaosext.report.units import capital
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.report.render.html.a4_sheet import BlockKind, SheetBlock, SheetOfA4, sheet_of_a4
 from chaosext.report.render.html.page import render
-from chaosext.report.render.html.predicted_drawing import LEGEND, draw_prediction
+from chaosext.report.render.html.predicted_figure import LEGEND, draw_prediction
 from chaosext.report.sentences.prediction_sentences import Light
 from chaosext.report.sentences.rehearsal_answers import RehearsalAnswers, rehearsal_answers
 from chaosext.report.units import capital, names, natural

@@ -39,7 +39,7 @@ from chaosext.rehearsal.simulate.prediction import (
 )
 from chaosext.rehearsal.snapshot.reader import read_snapshot
 from chaosext.rehearsal.snapshot.world import Doubt, Network, Service
-from chaosext.report.data.predicted_lanes import Moment
+from chaosext.report.data.predicted_lanes import LaneMoment
 from chaosext.report.render.prediction_screen import chance_by, prediction_screen, ticks
 from chaosext.report.sentences.prediction_sentences import PRICES
 
@@ -192,7 +192,7 @@ def test_a_prediction_without_a_timeline_has_no_lanes() -> None:
     ("t_s", "chance"), [(9, 0.0), (10, 0.0), (15, 0.25), (20, 0.5), (40, 0.75), (60, 1.0), (61, 1.0)]
 )
 def test_a_moment_is_half_past_at_its_typical_time(t_s: float, chance: float) -> None:
-    assert chance_by(Moment(20.0, 10.0, 60.0), t_s) == pytest.approx(chance)
+    assert chance_by(LaneMoment(20.0, 10.0, 60.0), t_s) == pytest.approx(chance)
 
 
 @given(st.floats(1, 86_400), st.integers(20, 48))

@@ -16,8 +16,8 @@ from rehearsal_records import crowded_record, record_of
 from chaosext.rehearsal.simulate.prediction import Dns, Forecast
 from chaosext.rehearsal.snapshot.world import Doubt
 from chaosext.report.data.lane_state import State
-from chaosext.report.data.predicted_lanes import LaneFacts, LaneRow, Moment, Span
-from chaosext.report.render.html.predicted_drawing import _grouped, _segments, _sum, draw_prediction
+from chaosext.report.data.predicted_lanes import LaneFacts, LaneMoment, LaneRow, LaneSpan
+from chaosext.report.render.html.predicted_figure import _grouped, _segments, _sum, draw_prediction
 from chaosext.report.render.html.rehearsal_page import render_rehearsal
 from chaosext.report.render.html.time_axis import Axis
 from chaosext.report.render.rehearsal_markdown import rehearsal_markdown
@@ -91,9 +91,9 @@ def test_a_prediction_without_a_timeline_has_no_picture() -> None:
 # -- the drawing -------------------------------------------------------------------------------------------------
 
 
-def span(begin_s: float, end_s: float | None, share: float = 1.0, state: State = State.OUT) -> Span:
-    end = None if end_s is None else Moment(end_s, end_s, end_s)
-    return Span(state=state, begin=Moment(begin_s, begin_s - 5, begin_s + 5), end=end, share=share)
+def span(begin_s: float, end_s: float | None, share: float = 1.0, state: State = State.OUT) -> LaneSpan:
+    end = None if end_s is None else LaneMoment(end_s, end_s, end_s)
+    return LaneSpan(state=state, begin=LaneMoment(begin_s, begin_s - 5, begin_s + 5), end=end, share=share)
 
 
 def test_shares_of_one_state_add_up_and_end_where_their_simulations_recover() -> None:
@@ -114,7 +114,7 @@ spans = st.builds(
 
 
 @given(found=st.lists(spans, max_size=6))
-def test_no_span_is_lost_and_no_share_exceeds_all(found: list[Span]) -> None:
+def test_no_span_is_lost_and_no_share_exceeds_all(found: list[LaneSpan]) -> None:
     segments = _segments(found, AXIS)
     assert all(0 < each.share <= 1 for each in segments)
     for each in found:

@@ -18,7 +18,7 @@ from chaosext.model.result import length_s
 from chaosext.model.timeline import Event, Kind
 from chaosext.rehearsal.simulate.prediction import CERTAIN, RARE, said_share
 from chaosext.report.data.lane_state import CUT, PLACEMENT, PODS, State
-from chaosext.report.data.predicted_lanes import LaneRow, Moment, Span, predicted_lanes
+from chaosext.report.data.predicted_lanes import LaneMoment, LaneRow, LaneSpan, predicted_lanes
 from chaosext.report.render.html.groups import ranged
 from chaosext.report.render.html.markers import flags
 from chaosext.report.render.html.svg import HEIGHT_PX, SHAPES, THINNEST_PERCENT
@@ -150,7 +150,7 @@ def _grouped(rows: Iterable[LaneRow], within_s: float) -> list[list[LaneRow]]:
     return found
 
 
-def _main(spans: Sequence[Span], within_s: float) -> tuple[Span, ...]:
+def _main(spans: Sequence[LaneSpan], within_s: float) -> tuple[LaneSpan, ...]:
     """Leave out what cannot be seen beside a worse span: some failing lookups, seconds before all fail."""
     return tuple(
         span
@@ -161,7 +161,7 @@ def _main(spans: Sequence[Span], within_s: float) -> tuple[Span, ...]:
     )
 
 
-def _beside_worse(span: Span, end: Moment, spans: Iterable[Span], within_s: float) -> bool:
+def _beside_worse(span: LaneSpan, end: LaneMoment, spans: Iterable[LaneSpan], within_s: float) -> bool:
     return any(
         BADNESS[worse.state] < BADNESS[span.state]
         and worse.share >= span.share - RARE
@@ -187,10 +187,10 @@ def _badness(group: Sequence[LaneRow]) -> tuple[int, float]:
     return min(BADNESS[span.state] for span in spans), -sum(span.share for span in spans)
 
 
-def _merged(group: Sequence[LaneRow]) -> tuple[Span, ...]:
+def _merged(group: Sequence[LaneRow]) -> tuple[LaneSpan, ...]:
     """Return the spans of a group: typical times of all, from the earliest to the latest."""
     return tuple(
-        Span(
+        LaneSpan(
             state=spans[0].state,
             begin=_between([span.begin for span in spans]),
             end=_between([span.end for span in spans if span.end]) if spans[0].end else None,
@@ -202,8 +202,8 @@ def _merged(group: Sequence[LaneRow]) -> tuple[Span, ...]:
     )
 
 
-def _between(moments: Sequence[Moment]) -> Moment:
-    return Moment(
+def _between(moments: Sequence[LaneMoment]) -> LaneMoment:
+    return LaneMoment(
         median(each.t_s for each in moments),
         min(each.earliest_s for each in moments),
         max(each.latest_s for each in moments),
@@ -228,13 +228,13 @@ def _row(group: Sequence[LaneRow], lane: str, axis: Axis) -> Row:
     )
 
 
-def _bad_s(spans: Sequence[Span], axis: Axis) -> float:
+def _bad_s(spans: Sequence[LaneSpan], axis: Axis) -> float:
     """The seconds in which something is out or unknown, weighed by their shares."""
     bad = [each for each in _segments(spans, axis) if each.state not in (State.AWAY, State.HERE)]
     return sum((each.end_s - each.start_s) * each.share for each in bad)
 
 
-def _told(span: Span) -> str:
+def _told(span: LaneSpan) -> str:
     """A span in words: `out from 8m5s (8m to 8m12s) to the end, in 59% of simulations`."""
     until = f"until {_moment(span.end)}" if span.end else "to the end"
     share = f", in {said_share(span.share)} of simulations" if span.share < CERTAIN else ""
@@ -242,7 +242,7 @@ def _told(span: Span) -> str:
     return f"{what} from {_moment(span.begin)} {until}{share}"
 
 
-def _moment(when: Moment) -> str:
+def _moment(when: LaneMoment) -> str:
     typical, earliest, latest = map(_at, (when.t_s, when.earliest_s, when.latest_s))
     return typical if typical == earliest == latest else f"{typical} ({earliest} to {latest})"
 
@@ -252,7 +252,7 @@ def _at(t_s: float) -> str:
     return short_duration(t_s if t_s < WHOLE_S else round(t_s))
 
 
-def _sum(spans: Sequence[Span], lane: str, axis: Axis) -> str:
+def _sum(spans: Sequence[LaneSpan], lane: str, axis: Axis) -> str:
     """What stands at the end of a line: how long it is out, in which share; of Pods, the worst that happens to them."""
     if lane == PLACEMENT:
         return _in_share(max(span.share for span in spans))
@@ -275,7 +275,7 @@ def _in_share(share: float) -> str:
     return f" in {said_share(share)}" if share < CERTAIN else ""
 
 
-def _segments(spans: Sequence[Span], axis: Axis) -> list[Segment]:
+def _segments(spans: Sequence[LaneSpan], axis: Axis) -> list[Segment]:
     """Return the shares of each state between any two edges; the shares of what overlaps are added up."""
     edges: dict[tuple[State, str], set[float]] = defaultdict(set)
     ends = [(span, span.begin.t_s, span.end.t_s if span.end else axis.end_s) for span in spans]
@@ -296,7 +296,7 @@ def _segments(spans: Sequence[Span], axis: Axis) -> list[Segment]:
     ]
 
 
-def _line(name: str, lane: str, spans: Sequence[Span], axis: Axis) -> Markup:
+def _line(name: str, lane: str, spans: Sequence[LaneSpan], axis: Axis) -> Markup:
     segments = sorted(_segments(spans, axis), key=lambda each: -BADNESS[each.state])
     quiet = "" if lane == PLACEMENT else '<rect class="q" x="0" width="100%" y="10" height="2"/>'
     parts = [
@@ -328,7 +328,7 @@ def _bar(segment: Segment, name: str, axis: Axis) -> str:
     return f'<g tabindex="0" role="img" aria-label="{text}"><title>{text}</title>{rect}{mark}</g>'
 
 
-def _range(when: Moment, span: Span, axis: Axis) -> str:
+def _range(when: LaneMoment, span: LaneSpan, axis: Axis) -> str:
     """Draw from when to when an edge may be."""
     left, right = axis.percent(when.earliest_s), axis.percent(when.latest_s)
     if right - left < SHOWN_PERCENT:
