@@ -410,10 +410,11 @@ def _of_workload(events: Sequence[PredictedEvent]) -> Iterator[LaneSpan]:
         number = sum(each.probability for each in hit)
         first_s = min(each.t_min_s for each in hit)
         back = _enough((each for each in ready if each.t_max_s >= first_s and is_new(each, hit)), number)
+        begin = _moment(min, hit)
         yield LaneSpan(
             state=state,
-            begin=_moment(min, hit),
-            end=_moment(max, back) if back else None,
+            begin=begin,
+            end=_not_before(begin, _moment(max, back)) if back else None,
             share=min(1.0, number),
             label=label,
             count=max(1, round(number)),
@@ -443,3 +444,9 @@ def _moment(of: Callable[[Iterable[float]], float], events: Sequence[PredictedEv
         min(each.t_min_s for each in events),
         max(each.t_max_s for each in events),
     )
+
+
+def _not_before(begin: LaneMoment, end: LaneMoment) -> LaneMoment:
+    """Return the end, which is typically not before the begin: they may be of different simulations."""
+    typical = max(begin.t_s, end.t_s)
+    return LaneMoment(typical, end.earliest_s, max(typical, end.latest_s))

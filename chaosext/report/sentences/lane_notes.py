@@ -80,11 +80,12 @@ def _times(spans: Sequence[LaneSpan]) -> Iterator[str]:
     first = min(span.begin for span in spans)
     begin = LaneMoment(first.t_s, first.earliest_s, max(span.begin.latest_s for span in spans))
     ends = [span.end.t_s for span in spans if span.end]
-    if len(ends) == len(spans):
+    if len(ends) == len(spans) and max(ends) > begin.t_s:
         yield f"{when(begin)} to {at(max(ends))}"
         yield f"{at(begin.t_s)} to {at(max(ends))}"
-    yield f"from {when(begin)}"
-    yield f"from {at(begin.t_s)}"
+    since = "at" if len(ends) == len(spans) else "from"
+    yield f"{since} {when(begin)}"
+    yield f"{since} {at(begin.t_s)}"
 
 
 BRIEF, ENDLESS_S = 0.25, 86_400.0

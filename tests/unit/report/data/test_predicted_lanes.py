@@ -88,7 +88,8 @@ def test_prediction_without_timeline_has_no_lanes() -> None:
     assert predicted_lanes(replace(found, timeline=()), facts) == ()
 
 
-KINDS = (Kind.DNS_DEAD, Kind.DNS_DEGRADED, Kind.DNS_RESTORED, Kind.NODE_NOT_READY, Kind.NODE_READY)
+OF_NODES = (Kind.DNS_DEAD, Kind.DNS_DEGRADED, Kind.DNS_RESTORED, Kind.NODE_NOT_READY, Kind.NODE_READY)
+OF_PODS = (Kind.POD_EVICTED, Kind.POD_PENDING, Kind.CRASH_LOOP, Kind.PROBE_FAILING, Kind.POD_READY)
 
 
 @st.composite
@@ -97,14 +98,15 @@ def timelines(draw: st.DrawFn) -> tuple[PredictedEvent, ...]:
     times = st.tuples(*[st.floats(0, 900)] * 3).map(sorted)
     events = []
     for earliest, typical, latest in draw(st.lists(times, min_size=1, max_size=12)):
+        kind = draw(st.sampled_from((*OF_NODES, *OF_PODS)))
         events.append(
             PredictedEvent(
                 t_s=typical,
                 t_min_s=earliest,
                 t_max_s=latest,
                 probability=draw(st.floats(0.001, 1)),
-                kind=draw(st.sampled_from(KINDS)),
-                object="Node/worker-1",
+                kind=kind,
+                object="Node/worker-1" if kind in OF_NODES else "Pod/shop/web-1-*",
                 detail="",
                 source="",
             )
