@@ -7,6 +7,8 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from chaosext.cli.forked import has_cores
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
@@ -21,7 +23,7 @@ def beside(work: Callable[[], Result], *, alone: bool = False) -> Iterator[Calla
     The process shares all that is loaded. With one core, `alone`, or if the process fails, the work is done when its
     result is asked for.
     """
-    if alone or len(os.sched_getaffinity(0)) < 2:
+    if alone or not has_cores():
         yield work
         return
     import multiprocessing

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,37 +73,29 @@ class ClusterReader:
 MANY = 16
 """Fewer cuts are simulated in this process."""
 
-_states: Sequence[ClusterState]
-
 
 def prepare(states: Sequence[ClusterState], subjects: Sequence[str]) -> None:
     """Find out what cuts lead to in each state, in as many processes as there are cores."""
+    from chaosext.cli.forked import has_cores, on_all_cores
+    from chaosext.model.errors import Refused
+
     asked = [(number, subject) for subject in subjects for number in range(len(states))]
-    workers = len(os.sched_getaffinity(0))
-    if workers < 2 or len(asked) < MANY:
+    if not has_cores() or len(asked) < MANY:
         return
-    how = multiprocessing.get_context("fork")  # shares the states, however large they are
-    with SimulationProgress() as progress, ProcessPoolExecutor(workers, how, _prepare, (states,)) as pool:
+
+    def ending_of(asked: tuple[int, str]) -> CutEnding | None:
+        number, subject = asked
+        try:
+            return states[number].ending(subject)
+        except Refused:  # as a state with some of the changes only may lack what the cut selects
+            return None
+
+    with SimulationProgress() as progress:
         tell = progress.of("cuts")
-        found = pool.map(_ending, asked, chunksize=2)
+        found = on_all_cores(ending_of, asked)
         for made, ((number, subject), ending) in enumerate(zip(asked, found, strict=True), start=1):
             states[number].learn(subject, ending)
             tell(made, len(asked))
-
-
-def _prepare(states: Sequence[ClusterState]) -> None:
-    global _states
-    _states = states
-
-
-def _ending(asked: tuple[int, str]) -> CutEnding | None:
-    from chaosext.model.errors import Refused
-
-    number, subject = asked
-    try:
-        return _states[number].ending(subject)
-    except Refused:  # as a state with some of the changes only may lack what the cut selects
-        return None
 
 
 def say_consequences(found: Consequences, form: Form) -> None:

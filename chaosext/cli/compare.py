@@ -12,6 +12,8 @@ from chaosext.cli.rehearse import (
     Positive,
     apiserver_option,
     controller_manager_option,
+    fabric_hears_option,
+    hold_time_option,
     time_budget_option,
 )
 
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 
 WORSE = 10
 """Exit code of --fail-on worse."""
-
-AFTER_CUT_S = 420.0
-"""The prediction goes on for so long after the heal, seconds."""
 
 RUN_FILES = ("result.json", "journal.json", "timeline.jsonl")
 """Files of which each run's directory has one at least."""
@@ -42,15 +41,8 @@ RUN_FILES = ("result.json", "journal.json", "timeline.jsonl")
 )
 @controller_manager_option
 @apiserver_option
-@click.option(
-    "--fabric-hears",
-    metavar="NODES",
-    default="",
-    help="Nodes whose Pods every node reaches, as for `chaosext rehearse`.",
-)
-@click.option(
-    "--hold-time", "hold_s", type=Positive(), help="Hold time of BGP sessions between nodes.  [default: 240s]"
-)
+@fabric_hears_option
+@hold_time_option
 @click.option("--domains/--no-domains", default=True, help="Compare the loss of each failure domain, too.")
 @click.option("--samples", type=click.IntRange(1, 100_000), help="Number of random simulations of each cut.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
@@ -101,6 +93,7 @@ def compare(
     from chaosext.rehearsal.predict.cluster_state import Question
     from chaosext.rehearsal.predict.consequences import consequences
     from chaosext.rehearsal.predict.scenarios import Scenario
+    from chaosext.rehearsal.simulate.planned_cut import RECOVERS_S
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.snapshot_changes import snapshot_changes
     from chaosext.rehearsal.snapshot.snapshot_files import read_files
@@ -109,7 +102,7 @@ def compare(
         arguments=(*controller_manager_args, *apiserver_args),
         network=SaidNetwork(fabric_hears=fabric_hears, hold_s=hold_s),
     )
-    wanted = Scenario(cut_nodes=cut_nodes, cut_for_s=cut_for, horizon_s=cut_for + AFTER_CUT_S, seed=seed)
+    wanted = Scenario(cut_nodes=cut_nodes, cut_for_s=cut_for, horizon_s=cut_for + RECOVERS_S, seed=seed)
     budget = TimeBudget.of(time_budget_s)
     one, other = read_files([before]), read_files([after])
     found = consequences(

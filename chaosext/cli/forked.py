@@ -17,6 +17,11 @@ CHUNKS = 8
 _work: Callable[..., Any]
 
 
+def has_cores() -> bool:
+    """Whether work can be done beside other work."""
+    return len(os.sched_getaffinity(0)) > 1
+
+
 def on_all_cores(
     work: Callable[[Item], Result], items: Sequence[Item], *, alone: int = 1
 ) -> Iterator[Result]:

@@ -46,7 +46,6 @@ COLOURS = {
     "crash_loop": "red",
 }
 VERDICT_COLOURS = {"passed": "green", "deviated": "yellow"}
-STATUS_COLOURS = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
 
 
 class Plain:

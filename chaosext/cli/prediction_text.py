@@ -13,7 +13,7 @@ from chaosext.model.timeline import Kind
 from chaosext.rehearsal.predict.impact_lines import impact_lines
 from chaosext.rehearsal.simulate.prediction import NO_EFFECT, NO_TIME, Dns, said_share
 from chaosext.report.data.predicted_lanes import LaneFacts, predicted_lanes
-from chaosext.report.render.screen import COLUMNS, clipped
+from chaosext.report.render.screen import COLUMNS
 from chaosext.report.sentences.lane_notes import lane_note
 from chaosext.report.sentences.prediction_sentences import (
     Light,
@@ -23,7 +23,7 @@ from chaosext.report.sentences.prediction_sentences import (
     routes_failure,
     verdict_sentence,
 )
-from chaosext.report.units import names
+from chaosext.report.units import clipped, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -104,6 +104,17 @@ apiserver_option = click.option(
     help="A kube-apiserver argument, e.g. default-unreachable-toleration-seconds=60 (repeatable).",
 )
 
+fabric_hears_option = click.option(
+    "--fabric-hears",
+    metavar="NODES",
+    default="",
+    help="Nodes whose Pods every node reaches, whatever is cut off: names, a label selector, or all. "
+    "For a network that the snapshot does not show.",
+)
+hold_time_option = click.option(
+    "--hold-time", "hold_s", type=Positive(), help="Hold time of BGP sessions between nodes.  [default: 240s]"
+)
+
 
 class Flapping(click.ParamType):  # type: ignore[type-arg]
     """A cut that comes and goes."""
@@ -172,16 +183,8 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
 )
 @controller_manager_option
 @apiserver_option
-@click.option(
-    "--fabric-hears",
-    metavar="NODES",
-    default="",
-    help="Nodes whose Pods every node reaches, whatever is cut off: names, a label selector, or all. "
-    "For a network that the snapshot does not show.",
-)
-@click.option(
-    "--hold-time", "hold_s", type=Positive(), help="Hold time of BGP sessions between nodes.  [default: 240s]"
-)
+@fabric_hears_option
+@hold_time_option
 @click.option(
     "--with",
     "mitigations",
@@ -309,11 +312,9 @@ def rehearse(
       20  refused: the snapshot or an option is not valid; the message names it
       30  --fail-on unknown, and the outcome is unknown
     """
-    from chaosext.cli.change_answer import ClusterReader, Input, rehearse_changes
     from chaosext.model.errors import Refused
     from chaosext.rehearsal.mitigate.mitigations import commands, mitigated
     from chaosext.rehearsal.network.declared_network import SaidNetwork, declared
-    from chaosext.rehearsal.predict.cluster_state import Question
     from chaosext.rehearsal.predict.scenarios import Scenario
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.reader import read_snapshot
@@ -356,6 +357,9 @@ def rehearse(
             }
         )
     if changes or "worse" in fail_on:
+        from chaosext.cli.change_answer import ClusterReader, Input, rehearse_changes
+        from chaosext.rehearsal.predict.cluster_state import Question
+
         verdicts = rehearse_changes(
             Input(snapshots=inputs, changes=changes, without={"--scenarios": scenarios, "--patch": patch}),
             ClusterReader(arguments=(*controller_manager_args, *apiserver_args), network=said),

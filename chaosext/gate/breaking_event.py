@@ -22,7 +22,7 @@ from chaosext.rehearsal.simulate.roster import named
 from chaosext.rehearsal.snapshot.node_patterns import behind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from chaosext.gate.cutover_plan import Acceptance
     from chaosext.model.findings import Finding
@@ -106,7 +106,8 @@ def chain(world: World, found: Prediction, names: set[str], *, dns: bool) -> tup
     hit = names | {name for each in services for name in _pods_behind(world, each)}
     if dns:
         hit |= _pods_behind(world, world.dns) | _pods_behind(world, world.mesh.istiod if world.mesh else None)
-    is_hit, known = _of(world, hit), _workloads(world)
+    known = _workloads(world)
+    is_hit = _of(known, hit)
 
     def pod(each: PredictedEvent) -> str:
         return known.get(each.object, lasting(each.object)).rpartition("/")[2]
@@ -141,13 +142,14 @@ def _explanations(
     world: World, accept: Acceptance, checks: set[str], hit: set[str]
 ) -> Iterator[tuple[Test, Callable[[PredictedEvent], str]]]:
     """Yield tests for an event that explains the checks, the closest cause first, and how to say it."""
+    known = _workloads(world)
     if checks & DNS_CHECKS:
-        yield from _of_dns(world, accept, checks)
+        yield from _of_dns(world, known, accept, checks)
     if PODS_REACHABLE in checks:
         yield _is(Kind.ROUTE_LOST), _said
     if hit:
         services = [each for each in world.services if each.subject in hit]
-        is_hit = _of(world, hit | {name for each in services for name in _pods_behind(world, each)})
+        is_hit = _of(known, hit | {name for each in services for name in _pods_behind(world, each)})
         if PENDING_PODS in checks:
             yield is_hit(Kind.POD_PENDING), lambda each: f"{_whose(each)} is Pending: {each.detail}"
         kinds = (Kind.POD_EVICTED,) if checks & AFTERWARDS else (Kind.POD_NOT_READY, Kind.POD_EVICTED)
@@ -160,9 +162,9 @@ def _explanations(
 
 
 def _of_dns(
-    world: World, accept: Acceptance, checks: set[str]
+    world: World, known: Mapping[str, str], accept: Acceptance, checks: set[str]
 ) -> Iterator[tuple[Test, Callable[[PredictedEvent], str]]]:
-    is_dns, is_dead = _of(world, _pods_behind(world, world.dns)), _on(_judged(world), Kind.DNS_DEAD)
+    is_dns, is_dead = _of(known, _pods_behind(world, world.dns)), _on(_judged(world), Kind.DNS_DEAD)
     if DNS_AFTER_HEAL in checks:
         yield is_dns(Kind.POD_BOUND), lambda each: f"the first kube-dns Pod moves to {_where(each)}"
     yield _is(Kind.ROUTE_LOST), _said
@@ -209,9 +211,11 @@ def _whose(each: PredictedEvent) -> str:
     return lasting(each.object)
 
 
-def _of(world: World, workloads: set[str]) -> Callable[..., Test]:
-    """Return a function that makes a test for events of some kinds about Pods of these workloads."""
-    known = _workloads(world)
+def _of(known: Mapping[str, str], workloads: set[str]) -> Callable[..., Test]:
+    """Return a function that makes a test for events of some kinds about Pods of these workloads.
+
+    `known`: Pod -> its workload.
+    """
 
     def of_kinds(*kinds: Kind) -> Test:
         return lambda each: each.kind in kinds and known.get(each.object, each.object) in workloads

@@ -91,6 +91,11 @@ def capital(text: str) -> str:
     return text if re.search(r"[-_\d]", first) else f"{text[:1].upper()}{text[1:]}"
 
 
+def clipped(text: str, most: int) -> str:
+    """Cut a text off at `most` characters, with an ellipsis."""
+    return text if len(text) <= most else f"{text[: max(0, most - 1)]}…"[:most]
+
+
 def listed(words: Iterable[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     *most, last = [*words] or [""]

@@ -14,7 +14,7 @@ from chaosext.rehearsal.predict.impact_lines import impact_lines
 from chaosext.rehearsal.simulate.prediction import Forecast
 from chaosext.report.render.markdown import fenced, plain, points, section, table
 from chaosext.report.sentences.how_long import how_long, shortest
-from chaosext.report.units import listed, names
+from chaosext.report.units import clipped, listed, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -107,7 +107,7 @@ def _row(each: Weighed) -> tuple[str, str, str]:
 def mark(each: Weighed) -> CheckLine:
     finding = each.finding
     about = "" if each.cut_for_s is None else f" ({short_duration(each.cut_for_s)})"
-    said = f"{_short(finding.summary)}{_weight(each)}"
+    said = f"{clipped(finding.summary, LONGEST)}{_weight(each)}"
     return CheckLine(check=f"{finding.check}{about}", answer=WORDS[finding.status], said=said)
 
 
@@ -190,14 +190,14 @@ def reasons(sheet: Sheet) -> Iterator[str]:
 def reason(sheet: Sheet, each: Weighed) -> str:
     """Say what a finding against a go is."""
     unknown = " is unknown" if each.finding.status is Status.UNKNOWN else ""
-    return f"{each.finding.check}{unknown}: {_short(each.finding.summary)}{_about(sheet, each)}"
+    return f"{each.finding.check}{unknown}: {clipped(each.finding.summary, LONGEST)}{_about(sheet, each)}"
 
 
 def waivers(sheet: Sheet) -> Iterator[str]:
     """Yield the findings that the plan waives, and why."""
     for each in sheet.judgement.weighed:
         if each.weight is Weight.WAIVED:
-            yield f"waived: {each.finding.check} ({_short(each.finding.summary)}), because {each.waiver}"
+            yield f"waived: {each.finding.check} ({clipped(each.finding.summary, LONGEST)}), because {each.waiver}"
 
 
 def _about(sheet: Sheet, each: Weighed) -> str:
@@ -295,18 +295,18 @@ def effect(remedy: Remedy) -> str:
 def remarks(sheet: Sheet) -> Iterator[str]:
     for each in sheet.judgement.weighed:
         if each.weight is Weight.REMARK and each.finding.status is not Status.HEALTHY:
-            yield f"{each.finding.check}: {_short(each.finding.summary)}"
+            yield f"{each.finding.check}: {clipped(each.finding.summary, LONGEST)}"
 
 
 def known(sheet: Sheet) -> Iterator[str]:
     """The entries that the plan accepts as unhealthy, and which of them match nothing."""
     for entry in sheet.cutover.known:
         unmatched = "matches nothing; " if entry in sheet.judgement.unmatched else ""
-        yield f"{entry}: {unmatched}{_short(entry.reason)}, until {entry.until:%Y-%m-%d %H:%M} UTC"
+        yield f"{entry}: {unmatched}{clipped(entry.reason, LONGEST)}, until {entry.until:%Y-%m-%d %H:%M} UTC"
 
 
 def not_checked(sheet: Sheet) -> Iterator[str]:
-    return (f"{name}: {_short(why)}" for name, why in sheet.not_checked())
+    return (f"{name}: {clipped(why, LONGEST)}" for name, why in sheet.not_checked())
 
 
 def digests(sheet: Sheet) -> Iterator[str]:
@@ -315,7 +315,3 @@ def digests(sheet: Sheet) -> Iterator[str]:
     kept = f"of {', '.join(asked.files)}, uncompressed" if asked.files else "which was not kept"
     yield f"plan {asked.plan}: SHA-256 `{asked.plan_sha256}`"
     yield f"snapshot, {kept}: SHA-256 `{asked.snapshot_sha256}`"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

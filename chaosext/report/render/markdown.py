@@ -12,7 +12,7 @@ from chaosext.report.render.text_chart import LEGEND, NAMES, chart
 from chaosext.report.sentences.answers import answers, headline
 from chaosext.report.sentences.root_cause import chain_of_causes
 from chaosext.report.sentences.what_to_do import removal
-from chaosext.report.units import capital, duration, names, tenths, window
+from chaosext.report.units import capital, clipped, duration, names, tenths, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -166,11 +166,7 @@ def _timeline(result: RunResult) -> Iterator[str]:
 
 def _event(event: Event) -> tuple[str, ...]:
     what = event.kind.value.replace("_", " ")
-    return tenths(event.t_s), what, plain(event.object), plain(_short(event.detail))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= SAID else f"{text[: SAID - 1]}…"
+    return tenths(event.t_s), what, plain(event.object), plain(clipped(event.detail, SAID))
 
 
 _MEANT = re.compile(r"[\\`*\[<|&~$]|(?<!\w)_|_(?!\w)|^(?:>|(?:#+|[+-]|\d+[.)])(?=\s|$)|[=-](?=[=-]*$))")

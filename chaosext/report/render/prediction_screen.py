@@ -18,7 +18,6 @@ from chaosext.report.render.screen import (
     ScreenBlock,
     ScreenRow,
     Tone,
-    clipped,
     screen,
     wrapped,
 )
@@ -33,6 +32,7 @@ from chaosext.report.sentences.prediction_sentences import (
     recovery_sentence,
     verdict_sentence,
 )
+from chaosext.report.units import clipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -11,6 +11,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Self
 
 from chaosext.model.printable import one_line
+from chaosext.report.units import clipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -54,11 +55,6 @@ class ScreenRow:
 
     def __str__(self) -> str:
         return "".join(text for text, _ in self.parts).rstrip()
-
-
-def clipped(text: str, most: int) -> str:
-    """Cut a text off at `most` characters, with an ellipsis."""
-    return text if len(text) <= most else f"{text[: max(0, most - 1)]}{MORE}"[:most]
 
 
 EMPTY = ScreenRow(())

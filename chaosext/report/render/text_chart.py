@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.result import Lane, length_s
 from chaosext.report.data.account import Account, by_owner
 from chaosext.report.data.coverage_gaps import SEEN_WITHOUT_SENTINEL
+from chaosext.report.units import clipped
 from chaosext.timeline.outages import cut_windows
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ def chart(result: RunResult) -> tuple[str, ...]:
     if not lanes:
         return ()
     cut = _Drawn("cut", ((CUT, cut_windows(result.events)),))
-    told = [f"{_fitted(each.name):<{LABEL}} {_cells(axis, each.layers)}" for each in (cut, *lanes[:ROWS])]
+    told = [
+        f"{clipped(each.name, LABEL):<{LABEL}} {_cells(axis, each.layers)}" for each in (cut, *lanes[:ROWS])
+    ]
     more = [f"… and {len(lanes) - ROWS} more"] if len(lanes) > ROWS else []
     return (_scale(axis), *told, *more)
 
@@ -134,7 +137,3 @@ def _cell(layers: Sequence[tuple[str, Sequence[Window]]], from_s: float, to_s: f
 
 def _longest_s(windows: Iterable[Window], axis: Axis) -> float:
     return max((length_s(each, axis[1]) for each in windows), default=0.0)
-
-
-def _fitted(name: str) -> str:
-    return name if len(name) <= LABEL else f"{name[: LABEL - 1]}…"

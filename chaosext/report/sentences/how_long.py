@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.gate.longest_cut import CutLimit, clock
 from chaosext.model.duration_text import short_duration
-from chaosext.report.units import names
+from chaosext.report.units import clipped, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,14 +59,10 @@ def _order(each: LongestCut) -> tuple[float, bool, str]:
 
 def _row(each: LongestCut) -> str:
     more = f" (and {len(each.alike)} alike)" if each.alike else ""
-    name = _cut(each.domain, LONGEST_NAME - len(more)) + more
+    name = clipped(each.domain, LONGEST_NAME - len(more)) + more
     safe = short_duration(each.safe_s) if each.safe_s else _none(each)
-    return _cut(f"{name:<{LONGEST_NAME}} {len(each.nodes):>5}  {safe:<11} {each.then}", WIDTH)
+    return clipped(f"{name:<{LONGEST_NAME}} {len(each.nodes):>5}  {safe:<11} {each.then}", WIDTH)
 
 
 def _none(each: LongestCut) -> str:
     return "never" if each.limit is CutLimit.BREAKS else "unknown"
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -18,7 +18,7 @@ from chaosext.model.duration_text import short_duration
 from chaosext.model.findings import Status
 from chaosext.model.result import Lane
 from chaosext.rehearsal.predict.impact_lines import impact_lines
-from chaosext.rehearsal.predict.recommendations import passes
+from chaosext.rehearsal.predict.recommendations import chance_of, passes
 from chaosext.rehearsal.simulate.prediction import (
     CERTAIN,
     NOT_CUT,
@@ -127,7 +127,7 @@ def _failures(
 
 def bad_dns(found: Prediction) -> float:
     """Return the probability that lookups fail to the end."""
-    return sum(each.probability for each in found.outcomes if each.dns_after_heal in (Dns.DEAD, Dns.PARTIAL))
+    return chance_of(found, Dns.DEAD, Dns.PARTIAL)
 
 
 def _names(units: Iterable[UnitImpact]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chaosext.gate.likelihood import percent
 from chaosext.gate.worst_cut import Harm
 from chaosext.model.duration_text import short_duration
-from chaosext.report.units import listed
+from chaosext.report.units import clipped, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +27,8 @@ CERTAINLY = 0.005
 
 def worst_cut_sentence(found: WorstCuts) -> str:
     """Return the answer in a sentence: the smallest cut that breaks anything, or that none is known to."""
-    tried = f"{found.domains} failure domains and {found.pairs} pairs of them, for up to {_for(found.durations_s[-1])}"
+    longest = short_duration(found.durations_s[-1])
+    tried = f"{found.domains} failure domains and {found.pairs} pairs of them, for up to {longest}"
     if not found.found:
         if found.unknown:
             return (
@@ -35,23 +36,27 @@ def worst_cut_sentence(found: WorstCuts) -> str:
             )
         return f"nothing breaks: {tried}"
     first = found.found[0]
-    most, longest = _most(first), _for(found.durations_s[-1])
+    most = _most(first)
     then = f" ({longest}: {percent(most)})" if most > _likely(first) + CERTAINLY else ""
-    return f"{_nodes(first)} cut off for {_for(first.cut_for_s)} {_breaks(first)}{then}: {first.cut}"
+    return (
+        f"{_nodes(first)} cut off for {short_duration(first.cut_for_s)} {_breaks(first)}{then}: {first.cut}"
+    )
 
 
 def worst_cut_lines(found: WorstCuts) -> Iterator[str]:
     """Yield the answer as lines: a sentence, two rows for each cut, what is unknown and what was left out."""
     yield from wrap(f"{worst_cut_sentence(found)}.", WIDTH)[:3]
     for each in found.found[:MOST_CUTS]:
-        yield _cut(f"{_nodes(each):>9} {_for(each.cut_for_s):>6}  {each.cut}: {_what(each.broken)}")
+        row = f"{_nodes(each):>9} {short_duration(each.cut_for_s):>6}  {each.cut}: {_what(each.broken)}"
+        yield clipped(row, WIDTH)
         if each.trace:
-            yield _cut(f"{'':>18}{' → '.join(map(_step, each.trace))}")
-    if left := len(found.found) - MOST_CUTS:
-        yield from (f"and {left} more, in --json" for _ in range(left > 0))
+            yield clipped(f"{'':>18}{' → '.join(map(_step, each.trace))}", WIDTH)
+    left = len(found.found) - MOST_CUTS
+    if left > 0:
+        yield f"and {left} more, in --json"
     notes = [*_unknown(found), *(f"left out: {each}" for each in found.left_out)]
     for note in notes[:MOST_NOTES]:
-        yield _cut(note)
+        yield clipped(note, WIDTH)
 
 
 def _unknown(found: WorstCuts) -> Iterator[str]:
@@ -92,12 +97,4 @@ def _what(broken: Iterable[Broken]) -> str:
 
 
 def _step(each: BreakingEvent) -> str:
-    return f"{_for(round(each.t_s))} {each.said}"
-
-
-def _for(seconds: float) -> str:
-    return short_duration(seconds)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
+    return f"{short_duration(round(each.t_s))} {each.said}"
