@@ -53,6 +53,13 @@ def testbed() -> None:
     "--registry", metavar="HOST:PORT", help="Pull from this mirror instead of the official registries."
 )
 @click.option(
+    "--network",
+    default="calico-bgp",
+    show_default=True,
+    metavar="NAME",
+    help="How Pods reach each other: calico-bgp (the incident's: only workers peer with the leaf).",
+)
+@click.option(
     "--timings",
     default="accelerated",
     show_default=True,
@@ -92,6 +99,7 @@ def up(
     name: str,
     images: str,
     registry: str | None,
+    network: str,
     timings: str,
     sidecars: str,
     mitigations: tuple[str, ...],
@@ -113,6 +121,7 @@ def up(
     blueprint = make_blueprint(
         name=name,
         config_text=read_kind_config(config),
+        network=network,
         timings=timings,
         sidecars=sidecars,
         mitigations=mitigations,

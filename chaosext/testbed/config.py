@@ -11,15 +11,15 @@ import ipaddress
 import json
 import re
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from chaosext.cluster.object_files import parse_yaml
-from chaosext.model.errors import Refused, did_you_mean
+from chaosext.model.errors import Refused
 from chaosext.model.files import read_file
+from chaosext.testbed.options import ControlPlaneTimings, PodNetwork, Sidecars, StoryMitigation, chosen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,29 +51,6 @@ DEFAULT_GRACE = "50s"
 DEFAULT_TOLERATION_S = "300"
 
 
-Choice = TypeVar("Choice", bound=StrEnum)
-
-
-class ControlPlaneTimings(StrEnum):
-    """How fast the control plane gives up on a node."""
-
-    ACCELERATED = "accelerated"
-    PRODUCTION = "production"
-
-
-class Sidecars(StrEnum):
-    """Whether Envoy is a container beside the application, or a native sidecar (an init container)."""
-
-    CLASSIC = "classic"
-    NATIVE = "native"
-
-
-class StoryMitigation(StrEnum):
-    """A mitigation that prevents the end of the incident."""
-
-    DNS_AFFINITY = "dns-affinity"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
     """A testbed as configured. `kind_config` already has the number of workers and the timings.
@@ -84,6 +61,7 @@ class Blueprint:
 
     name: str
     kind_config: KindConfig
+    network: PodNetwork = PodNetwork.CALICO_BGP
     timings: ControlPlaneTimings = ControlPlaneTimings.ACCELERATED
     sidecars: Sidecars = Sidecars.CLASSIC
     mitigations: tuple[StoryMitigation, ...] = ()
@@ -127,6 +105,7 @@ class Blueprint:
         return {
             "control planes": str(self.control_planes),
             "workers": str(self.workers),
+            "network": self.network.value,
             "timings": self.timings.value,
             "sidecars": self.sidecars.value,
             "mitigations": ",".join(self.mitigations) or "none",
@@ -142,6 +121,7 @@ def make_blueprint(
     *,
     name: str = DEFAULT_NAME,
     config_text: str,
+    network: str = PodNetwork.CALICO_BGP,
     timings: str = ControlPlaneTimings.ACCELERATED,
     sidecars: str = Sidecars.CLASSIC,
     mitigations: Sequence[str] = (),
@@ -154,14 +134,15 @@ def make_blueprint(
     config = parse_kind_config(config_text)
     if workers is not None:
         config = with_workers(config, workers)
-    speed = _choice(ControlPlaneTimings, timings, "timings")
+    speed = chosen(ControlPlaneTimings, timings, "timings")
     derived = accelerate(config) if speed is ControlPlaneTimings.ACCELERATED else slow_down(config)
     return Blueprint(
         name=checked_name(name),
         kind_config=_checked(derived),
+        network=chosen(PodNetwork, network, "network"),
         timings=speed,
-        sidecars=_choice(Sidecars, sidecars, "sidecars"),
-        mitigations=tuple(sorted({_choice(StoryMitigation, each, "mitigation") for each in mitigations})),
+        sidecars=chosen(Sidecars, sidecars, "sidecars"),
+        mitigations=tuple(sorted({chosen(StoryMitigation, each, "mitigation") for each in mitigations})),
     )
 
 
@@ -294,13 +275,6 @@ def _networking(config: KindConfig) -> dict[str, Any]:
     return config.get("networking") or {}
 
 
-def _choice(kind: type[Choice], value: str, field: str) -> Choice:
-    try:
-        return kind(value)
-    except ValueError:
-        raise Refused(f"{field} {value!r} is unknown", did_you_mean(value, kind)) from None
-
-
 def _checked(config: KindConfig) -> KindConfig:
     """Return the configuration if the testbed can be built with it. Raises `Refused` otherwise."""
     if not nodes_of(config, "control-plane"):
@@ -313,7 +287,7 @@ def _checked(config: KindConfig) -> KindConfig:
         )
     if not _networking(config).get("disableDefaultCNI"):
         raise Refused(
-            "networking.disableDefaultCNI is not true", "set it to true: the testbed installs Calico"
+            "networking.disableDefaultCNI is not true", "set it to true: the testbed installs a network"
         )
     for field in ("podSubnet", "serviceSubnet"):
         _check_ipv4_prefix(field, _networking(config).get(field))

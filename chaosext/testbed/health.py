@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.objects import Node, Pod
 from chaosext.sentinel.sentinel_image import image_name
-from chaosext.testbed import calico_install, istio_install, shop_install
+from chaosext.testbed import dns_install, istio_install, shop_install
 from chaosext.testbed.delivery import nodes_without
 from chaosext.testbed.leaf import NO_SESSION, sessions
+from chaosext.testbed.networks.catalogue import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from chaosext.testbed.kubectl import Kubectl
 
 KUBE_DNS_LABEL = ("k8s-app", "kube-dns")
+NONE_BY_DESIGN = "none by design"
 EXPECTED_WORKLOADS = (
-    (calico_install.NAMESPACE, "calico-node"),
-    (calico_install.NAMESPACE, calico_install.DEPLOYMENT),
+    (dns_install.NAMESPACE, "calico-node"),
+    (dns_install.NAMESPACE, dns_install.DEPLOYMENT),
     (istio_install.NAMESPACE, "istiod"),
     *((shop_install.NAMESPACE, service) for service in shop_install.SERVICES),
     (shop_install.CLIENTS_NAMESPACE, shop_install.CLIENT),
@@ -32,7 +34,7 @@ EXPECTED_WORKLOADS = (
 class NodeHealth:
     """A node.
 
-    `bgp` is the state of its session as the leaf reports it; "none by design" for control planes.
+    `bgp` is the state of its session as the leaf reports it; "none by design" where the network has none.
     """
 
     name: str
@@ -89,7 +91,7 @@ class BedStatus:
             *_missing_nodes(self.nodes),
             *_missing_sessions(self.nodes),
             *missing_kube_dns(self.nodes, self.pods),
-            *_missing_workloads(self.workloads),
+            *_missing_workloads(self.workloads, (network_of(self.record).agent, *EXPECTED_WORKLOADS)),
             *_missing_pods(self.pods),
             *_missing_sentinels(self.without_sentinel),
         )
@@ -149,13 +151,22 @@ def make_status(
         by_kind.setdefault(each["kind"], []).append(each)
     known = {node.name: node for node in map(Node.from_json, by_kind.get("Node", []))}
     machines = [each for each in containers if each.is_kubernetes_node]
+    has_session = network_of(record).has_leaf_session
     workloads = [*by_kind.get("Deployment", []), *by_kind.get("DaemonSet", [])]
     return BedStatus(
         name=name,
         context=f"kind-{name}",
         record=record,
         leaf_ip=leaf_ip,
-        nodes=tuple(_node_status(each, known.get(each.name), bgp.get(each.ipv4)) for each in machines),
+        nodes=tuple(
+            _node_status(
+                each,
+                known.get(each.name),
+                bgp.get(each.ipv4),
+                without=NO_SESSION if has_session(each) else NONE_BY_DESIGN,
+            )
+            for each in machines
+        ),
         pods=tuple(
             _pod_status(pod)
             for pod in map(Pod.from_json, by_kind.get("Pod", []))
@@ -166,15 +177,17 @@ def make_status(
     )
 
 
-def _node_status(container: NodeContainer, node: Node | None, session: Peer | None) -> NodeHealth:
-    unpeered = NO_SESSION if container.role == "worker" else "none by design"
+def _node_status(
+    container: NodeContainer, node: Node | None, session: Peer | None, *, without: str
+) -> NodeHealth:
+    """Return a node's status; `without` says what it means that the leaf knows no session."""
     return NodeHealth(
         name=container.name,
         role=container.role,
         ipv4=container.ipv4,
         ready=node is not None and node.ready == "True",
         schedulable=node is not None and not node.unschedulable,
-        bgp=session.state if session else unpeered,
+        bgp=session.state if session else without,
         prefixes=session.prefixes if session else 0,
     )
 
@@ -212,7 +225,7 @@ def _missing_sessions(nodes: Iterable[NodeHealth]) -> list[str]:
     return [
         f"the leaf's BGP session with {node.name} ({node.ipv4}) is not Established: {node.bgp}"
         for node in nodes
-        if node.role == "worker" and node.bgp != "Established"
+        if node.bgp not in {"Established", NONE_BY_DESIGN}
     ]
 
 
@@ -221,16 +234,14 @@ def missing_kube_dns(nodes: Iterable[NodeHealth], pods: Iterable[PodHealth]) -> 
     workers = {node.name for node in nodes if node.role == "worker"}
     places = {pod.name: pod.node for pod in pods if pod.kube_dns and pod.ready}
     astray = [f"kube-dns Pod {pod} is on {node}" for pod, node in places.items() if node not in workers]
-    spread, wanted = len(set(places.values()) & workers), min(calico_install.REPLICAS, len(workers))
+    spread, wanted = len(set(places.values()) & workers), min(dns_install.REPLICAS, len(workers))
     thin = [f"kube-dns is ready on {spread} of {wanted} workers"] if spread < wanted else []
     return [*astray, *thin]
 
 
-def _missing_workloads(workloads: Iterable[WorkloadStatus]) -> list[str]:
+def _missing_workloads(workloads: Iterable[WorkloadStatus], expected: Iterable[tuple[str, str]]) -> list[str]:
     present = {(each.namespace, each.name): each for each in workloads}
-    absent = [
-        f"{space}/{name} does not exist" for space, name in EXPECTED_WORKLOADS if (space, name) not in present
-    ]
+    absent = [f"{space}/{name} does not exist" for space, name in expected if (space, name) not in present]
     unready = [
         f"{each.namespace}/{each.name} has {each.ready} of {each.desired} Pods ready"
         for each in present.values()

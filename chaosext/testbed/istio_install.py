@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from chaosext.testbed.commands import run_command
-from chaosext.testbed.config import Sidecars
+from chaosext.testbed.options import Sidecars
 
 if TYPE_CHECKING:
     from pathlib import Path

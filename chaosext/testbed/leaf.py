@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.nodes.frr import Peer, parse_summary
-from chaosext.testbed.calico_install import AS_NUMBER
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.containers import (
     KIND_NETWORK,
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
 TESTBED_LABEL = "chaosext.testbed"
 RECORD_LABEL = "chaosext.testbed.record"
 NETWORK_MADE_LABEL = "chaosext.testbed.made-network"
+
+AS_NUMBER = 64512
+"""Calico's default AS (BGPConfiguration asNumber), which the leaf uses as well: the sessions are iBGP."""
 
 NO_SESSION = "no session"
 

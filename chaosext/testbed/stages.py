@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError, Unreachable
 from chaosext.testbed import (
-    calico_install,
     commands,
     containers,
     delivery,
+    dns_install,
     istio_install,
     kubeconfig_entry,
     leaf,
@@ -25,7 +25,8 @@ from chaosext.testbed import (
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.health import make_status, missing_kube_dns
 from chaosext.testbed.kubectl import Kubectl, first_control_plane, namespace, parse_documents
-from chaosext.testbed.leaf import route_script
+from chaosext.testbed.networks.catalogue import NETWORKS
+from chaosext.testbed.networks.network_setup import NetworkInputs
 from chaosext.testbed.wait import GaveUp, NotInTime, wait_until
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ ROLLOUT_S = 300
 STEADY_S = 120
 GONE_S = 60
 DEFINED_S = 30
+DEFINITION = "CustomResourceDefinition"
 NODES_LOOK = (
     "see `kubectl describe nodes`; if a kubelet logs `too many open files`, this machine is out of inotify "
     "instances: run `sysctl fs.inotify.max_user_instances=512`"
@@ -74,6 +76,7 @@ class BringUp:
         self.images = images
         self.progress = progress
         self.status = status
+        self.network = NETWORKS[blueprint.network]
         self.kubectl = Kubectl(first_control_plane(blueprint.name))
         self.stop = threading.Event()
 
@@ -97,7 +100,7 @@ class BringUp:
             leaf_ip = pool.submit(self.start_leaf)
             api = pool.submit(self.await_api)
             held = pool.submit(self.hold_kube_dns, api)
-            applied = pool.submit(self.apply_calico, api, leaf_ip)
+            applied = pool.submit(self.apply_network, api, leaf_ip)
             ready = pool.submit(self.await_nodes, made, applied)
             stages: list[Future[Any]] = [
                 made,
@@ -108,7 +111,7 @@ class BringUp:
                 ready,
                 pool.submit(self.unpack_images, leaf_ip),
                 pool.submit(self.deliver_images, leaf_ip),
-                pool.submit(self.route_pods, api, leaf_ip),
+                pool.submit(self.prepare_nodes, api, leaf_ip),
                 pool.submit(self.await_sessions, ready),
                 pool.submit(self.place_kube_dns, held, ready),
                 pool.submit(self.start_mesh, applied, ready),
@@ -166,12 +169,12 @@ class BringUp:
 
     def start_leaf(self) -> str:
         """Start the leaf as soon as the nodes have addresses; returns its address, with which the nodes peer."""
-        workers = wait_until(
-            self.worker_addresses,
+        wait_until(
+            self.node_addresses,
             what="every node's address", look="see `docker ps --all`", timeout_s=CONTAINERS_S, stop=self.stop,
         )  # fmt: skip
         with self.stage("Start the leaf"):
-            return leaf.start_leaf(self.blueprint.name, workers, self.blueprint.pod_subnet)
+            return leaf.start_leaf(self.blueprint.name, self.leaf_peers(), self.blueprint.pod_subnet)
 
     def unpack_images(self, leaf_ip: Future[str]) -> None:
         """Unpack images while workers wait for the control plane; what fails here happens at its Pod's start."""
@@ -186,49 +189,55 @@ class BringUp:
         leaf_ip.result()  # so that the nodes' containers exist
         delivery.deliver(self.machines(), self.images.delivered, self.stage)
 
-    def route_pods(self, api: Future[None], leaf_ip: Future[str]) -> None:
-        script = route_script(pod_subnet=self.blueprint.pod_subnet, leaf_ip=leaf_ip.result())
+    def prepare_nodes(self, api: Future[None], leaf_ip: Future[str]) -> None:
+        """Run the network's script on each node."""
+        inputs = self.network_inputs(leaf_ip.result())
         api.result()
-        for machine in self.machines():
-            if machine.is_kubernetes_node:
-                containers.node_script(machine.name, script)
+        for node in inputs.nodes:
+            if script := self.network.node_script(inputs, node):
+                containers.node_script(node.name, script)
 
-    def apply_calico(self, api: Future[None], leaf_ip: Future[str]) -> None:
-        """Apply Calico, then its BGP configuration.
+    def apply_network(self, api: Future[None], leaf_ip: Future[str]) -> None:
+        """Apply the network's objects, batch by batch."""
+        batches = self.network.batches(self.network_inputs(leaf_ip.result()))
+        api.result()
+        with self.stage(f"Apply the network {self.blueprint.network}"):
+            for batch in batches:
+                self.kubectl.apply(batch)
+                kinds = [each["metadata"]["name"] for each in batch if each["kind"] == DEFINITION]
+                if kinds:
+                    names = [f"crd/{name}" for name in kinds]
+                    self.kubectl.wait("--for=condition=Established", *names, timeout_s=DEFINED_S)
 
-        The latter needs Calico's definitions, and must exist before calico-node runs.
-        """
-        text = (self.images.calico_manifests / "calico.yaml").read_text()
-        definitions, others = calico_install.calico_objects(
-            text,
-            pod_subnet=self.blueprint.pod_subnet,
-            node_image=self.images.calico_node_image,
-            cni_image=self.images.calico_cni_image,
+    def network_inputs(self, leaf_ip: str) -> NetworkInputs:
+        """Return what the network's manifests and scripts are made from; all nodes have their address by now."""
+        blueprint = self.blueprint
+        return NetworkInputs(
+            pod_subnet=blueprint.pod_subnet,
+            service_subnet=blueprint.service_subnet,
+            nodes=tuple(each for each in self.machines() if each.is_kubernetes_node),
+            leaf_ip=leaf_ip,
+            api_host=self.kubectl.control_plane if blueprint.control_planes == 1 else "",
+            images=self.images,
         )
-        endpoint = calico_install.api_endpoint(self.kubectl.control_plane)
-        endpoints = [endpoint] if self.blueprint.control_planes == 1 else []
-        api.result()
-        with self.stage("Apply Calico"):
-            self.kubectl.apply([*definitions, *endpoints, *others])
-            names = [f"crd/{each['metadata']['name']}" for each in definitions]
-            self.kubectl.wait("--for=condition=Established", *names, timeout_s=DEFINED_S)
-            self.kubectl.apply(calico_install.bgp_objects(leaf_ip.result()))
 
     def hold_kube_dns(self, api: Future[None]) -> None:
         """Prevent kube-dns Pods until workers are Ready: the control plane is Ready first, and would get them."""
         api.result()
-        if patch := calico_install.deployment_patch_json(self.blueprint.mitigations):
-            self.kubectl.run("patch", *calico_install.TARGET, "--type=strategic", f"--patch={patch}")
+        if patch := dns_install.deployment_patch_json(self.blueprint.mitigations):
+            self.kubectl.run("patch", *dns_install.TARGET, "--type=strategic", f"--patch={patch}")
         if not self.kube_dns_is_placed():
-            self.kubectl.run("scale", *calico_install.TARGET, "--replicas=0")
+            self.kubectl.run("scale", *dns_install.TARGET, "--replicas=0")
 
     def await_sessions(self, ready: Future[None]) -> None:
         ready.result()
-        workers = set(self.worker_addresses())
-        with self.stage("Wait for BGP between the leaf and every worker"):
+        peers = set(self.leaf_peers())
+        if not peers:
+            return
+        with self.stage("Wait for BGP between the leaf and its nodes"):
             wait_until(
-                lambda: workers <= self.established_peers(),
-                what=f"a BGP session of the leaf with each of {', '.join(sorted(workers))}",
+                lambda: peers <= self.established_peers(),
+                what=f"a BGP session of the leaf with each of {', '.join(sorted(peers))}",
                 look=f"see `docker exec {leaf.leaf_name(self.blueprint.name)} vtysh -c 'show bgp summary'`",
                 timeout_s=BGP_S, stop=self.stop,
             )  # fmt: skip
@@ -251,10 +260,11 @@ class BringUp:
                     self.await_cni(each.name)
 
     def await_cni(self, node: str) -> None:
+        space, agent = self.network.agent
         wait_until(
-            lambda: _succeeds(lambda: containers.node_script(node, calico_install.CNI_IS_USABLE)),
-            what=f"the CNI plugin's kubeconfig on {node}",
-            look="see `kubectl --namespace kube-system logs daemonset/calico-node`", timeout_s=NODES_READY_S,
+            lambda: _succeeds(lambda: containers.node_script(node, self.network.cni_is_usable)),
+            what=f"a usable CNI plugin on {node}",
+            look=f"see `kubectl --namespace {space} logs daemonset/{agent}`", timeout_s=NODES_READY_S,
             stop=self.stop,
         )  # fmt: skip
 
@@ -266,10 +276,10 @@ class BringUp:
             for _ in range(PLACEMENT_ATTEMPTS):
                 if self.kube_dns_is_placed():
                     return
-                self.kubectl.run("scale", *calico_install.TARGET, "--replicas=0")
-                self.kubectl.wait("--for=delete", "pods", *calico_install.PODS, timeout_s=GONE_S)
-                self.kubectl.run("scale", *calico_install.TARGET, f"--replicas={calico_install.REPLICAS}")
-                self.await_rollout(calico_install.NAMESPACE, calico_install.DEPLOYMENT)
+                self.kubectl.run("scale", *dns_install.TARGET, "--replicas=0")
+                self.kubectl.wait("--for=delete", "pods", *dns_install.PODS, timeout_s=GONE_S)
+                self.kubectl.run("scale", *dns_install.TARGET, f"--replicas={dns_install.REPLICAS}")
+                self.await_rollout(dns_install.NAMESPACE, dns_install.DEPLOYMENT)
         if not self.kube_dns_is_placed():
             look = "see `kubectl --namespace kube-system get pods --output wide`"
             raise NotInTime(f"kube-dns is not on the workers after {PLACEMENT_ATTEMPTS} attempts", look)
@@ -359,10 +369,15 @@ class BringUp:
     def machines(self) -> tuple[NodeContainer, ...]:
         return containers.cluster_containers(self.blueprint.name)
 
-    def worker_addresses(self) -> list[str]:
-        """Return the addresses of all workers; [] until each has one."""
-        found = [each.ipv4 for each in self.machines() if each.role == "worker" and each.ipv4]
-        return found if len(found) == self.blueprint.workers else []
+    def node_addresses(self) -> list[str]:
+        """Return the addresses of all nodes; [] until each has one."""
+        found = [each.ipv4 for each in self.machines() if each.is_kubernetes_node and each.ipv4]
+        return found if len(found) == self.blueprint.control_planes + self.blueprint.workers else []
+
+    def leaf_peers(self) -> list[str]:
+        """Return the addresses of the nodes that have a BGP session with the leaf."""
+        nodes = [each for each in self.machines() if each.is_kubernetes_node]
+        return [each.ipv4 for each in nodes if self.network.has_leaf_session(each)]
 
     def established_peers(self) -> set[str]:
         return {ip for ip, session in leaf.sessions(self.blueprint.name).items() if session.established}
@@ -386,7 +401,7 @@ class BringUp:
                 stop=self.stop,
             )  # fmt: skip
             wait_until(
-                lambda: self.kubectl.exists(calico_install.NAMESPACE, f"deployment/{calico_install.DEPLOYMENT}"),
+                lambda: self.kubectl.exists(dns_install.NAMESPACE, f"deployment/{dns_install.DEPLOYMENT}"),
                 what="kubeadm's add-ons", look=f"see `docker logs {self.kubectl.control_plane}`", timeout_s=API_S,
                 stop=self.stop,
             )  # fmt: skip
@@ -406,7 +421,7 @@ class BringUp:
     @contextmanager
     def cordoned_control_planes(self) -> Iterator[None]:
         """Keep the scheduler off control-plane nodes while kube-dns is placed."""
-        selector = f"--selector={calico_install.CONTROL_PLANE_LABEL}"
+        selector = f"--selector={dns_install.CONTROL_PLANE_LABEL}"
         self.kubectl.run("cordon", selector)
         try:
             yield

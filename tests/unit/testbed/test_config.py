@@ -5,7 +5,8 @@ import yaml
 
 from chaosext.model.errors import Refused
 from chaosext.testbed import config
-from chaosext.testbed.config import ControlPlaneTimings, Sidecars, StoryMitigation, make_blueprint
+from chaosext.testbed.config import make_blueprint
+from chaosext.testbed.options import ControlPlaneTimings, Sidecars, StoryMitigation
 
 SHIPPED = config.read_kind_config()
 MINIMAL = """

@@ -1,7 +1,7 @@
 """What runs on the testbed: the shop, its clients, istiod's values, and kube-dns' mitigation."""
 
-from chaosext.testbed import calico_install, istio_install, shop_install
-from chaosext.testbed.config import Sidecars, StoryMitigation
+from chaosext.testbed import dns_install, istio_install, shop_install
+from chaosext.testbed.options import Sidecars, StoryMitigation
 
 
 def deployments(objects):
@@ -73,11 +73,11 @@ def test_applications_wait_for_their_proxy():
 
 
 def test_without_mitigation_kube_dns_stays_as_kubeadm_made_it():
-    assert calico_install.deployment_patch(()) is None
+    assert dns_install.deployment_patch(()) is None
 
 
 def test_dns_affinity_requires_a_node_that_is_no_control_plane():
-    patch = calico_install.deployment_patch((StoryMitigation.DNS_AFFINITY,))
+    patch = dns_install.deployment_patch((StoryMitigation.DNS_AFFINITY,))
 
     assert patch is not None
     affinity = patch["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]

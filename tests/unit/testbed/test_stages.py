@@ -137,9 +137,9 @@ def test_the_first_failure_ends_the_others_and_is_the_one_told(bring_up, monkeyp
         raise CommandFailed("kind said no")
 
     monkeypatch.setattr(bring_up, "create_nodes", fails)
-    monkeypatch.setattr(bring_up, "worker_addresses", list)
+    monkeypatch.setattr(bring_up, "node_addresses", list)
     monkeypatch.setattr(bring_up, "render_istio", lambda: ("", []))
-    monkeypatch.setattr(stages.calico_install, "calico_objects", lambda *_, **__: ([], []))
+    monkeypatch.setattr(bring_up, "apply_network", lambda *_: None)
     monkeypatch.setattr(Path, "read_text", lambda _: "")
     monkeypatch.setattr(
         bring_up, "await_api", lambda: bring_up.patiently(_never, what="", look="", timeout_s=60)

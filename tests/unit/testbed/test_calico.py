@@ -2,7 +2,7 @@
 
 import yaml
 
-from chaosext.testbed import calico_install
+from chaosext.testbed.networks import calico
 
 UPSTREAM = """
 apiVersion: apiextensions.k8s.io/v1
@@ -48,9 +48,7 @@ spec:
 
 
 def overlay():
-    return calico_install.calico_objects(
-        UPSTREAM, pod_subnet="10.9.0.0/16", node_image="node:x", cni_image="cni:x"
-    )
+    return calico.calico_objects(UPSTREAM, pod_subnet="10.9.0.0/16", node_image="node:x", cni_image="cni:x")
 
 
 def node_pod():
@@ -118,7 +116,7 @@ def test_upstreams_text_is_not_changed_by_overlaying_it_twice():
 
 
 def test_the_only_peering_leaves_control_plane_nodes_out():
-    configuration, peer = calico_install.bgp_objects("172.18.0.9")
+    configuration, peer = calico.bgp_objects("172.18.0.9")
 
     assert configuration["spec"]["nodeToNodeMeshEnabled"] is False
     assert peer["spec"] == {
@@ -135,7 +133,7 @@ def test_calico_keeps_its_own_liveness_check():
 
 
 def test_calico_is_told_where_the_api_server_is():
-    endpoint = calico_install.api_endpoint("bed-control-plane")
+    endpoint = calico.api_endpoint("bed-control-plane")
 
     assert endpoint["metadata"] == {"name": "kubernetes-services-endpoint", "namespace": "kube-system"}
     assert endpoint["data"] == {

@@ -6,17 +6,16 @@ Overlays change upstream's calico.yaml, which is not copied into this repository
 from __future__ import annotations
 
 import copy
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from chaosext.testbed.config import StoryMitigation
 from chaosext.testbed.kubectl import Manifest, parse_documents
+from chaosext.testbed.leaf import AS_NUMBER, route_script
+from chaosext.testbed.networks.network_setup import NetworkInputs, NetworkSetup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-AS_NUMBER = 64512
-"""Calico's default AS (BGPConfiguration asNumber), which the leaf uses as well: the sessions are iBGP."""
+    from chaosext.testbed.containers import NodeContainer
 
 PEER_SELECTOR = "!has(node-role.kubernetes.io/control-plane)"
 """Selects the nodes with a BGP session: all but control-plane nodes, whose Pods no other node can reach."""
@@ -120,28 +119,34 @@ def _kept(items: Iterable[Manifest], left_out: frozenset[str]) -> list[Manifest]
     return [item for item in items if item["name"] not in left_out]
 
 
-NAMESPACE = "kube-system"
-DEPLOYMENT = "coredns"
-TARGET = ("deployment", DEPLOYMENT, f"--namespace={NAMESPACE}")
-"""kubectl's arguments for the Deployment."""
-PODS = ("--selector=k8s-app=kube-dns", f"--namespace={NAMESPACE}")
-"""kubectl's arguments for its Pods."""
-REPLICAS = 2
-"""kubeadm's default (cmd/kubeadm/app/phases/addons/dns)."""
+def _bgp_batches(inputs: NetworkInputs) -> tuple[list[Manifest], list[Manifest]]:
+    """Return Calico, then its BGP configuration.
 
-CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
-
-
-def deployment_patch(mitigations: tuple[StoryMitigation, ...]) -> dict[str, Any] | None:
-    """Return a strategic merge patch of kubeadm's Deployment for the mitigations; None if there is none."""
-    if StoryMitigation.DNS_AFFINITY not in mitigations:
-        return None
-    peered_only = {"matchExpressions": [{"key": CONTROL_PLANE_LABEL, "operator": "DoesNotExist"}]}
-    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [peered_only]}}
-    return {"spec": {"template": {"spec": {"affinity": {"nodeAffinity": required}}}}}
+    The latter needs Calico's definitions, and must exist before calico-node runs.
+    """
+    definitions, others = calico_objects(
+        (inputs.images.calico_manifests / "calico.yaml").read_text(),
+        pod_subnet=inputs.pod_subnet,
+        node_image=inputs.images.calico_node_image,
+        cni_image=inputs.images.calico_cni_image,
+    )
+    endpoints = [api_endpoint(inputs.api_host)] if inputs.api_host else []
+    return [*definitions, *endpoints, *others], bgp_objects(inputs.leaf_ip)
 
 
-def deployment_patch_json(mitigations: tuple[StoryMitigation, ...]) -> str:
-    """Return the same patch as JSON text; "" if there is nothing to patch."""
-    patch = deployment_patch(mitigations)
-    return json.dumps(patch) if patch else ""
+def _route_through_leaf(inputs: NetworkInputs, _node: NodeContainer) -> str:
+    return route_script(pod_subnet=inputs.pod_subnet, leaf_ip=inputs.leaf_ip)
+
+
+def _is_worker(node: NodeContainer) -> bool:
+    return node.role == "worker"
+
+
+CALICO_BGP = NetworkSetup(
+    batches=_bgp_batches,
+    agent=("kube-system", "calico-node"),
+    has_leaf_session=_is_worker,
+    node_script=_route_through_leaf,
+    cni_is_usable=CNI_IS_USABLE,
+)
+"""The incident's network: workers peer with the leaf, control-plane nodes have no session."""

@@ -1,0 +1,54 @@
+"""How a Pod network is set up on the testbed: one frozen value per network, which the stages of `up` follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from chaosext.testbed.containers import NodeContainer
+    from chaosext.testbed.kubectl import Manifest
+    from chaosext.testbed.node_images import ImageSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkInputs:
+    """What a network's manifests and scripts are made from.
+
+    `nodes` are the Kubernetes nodes with their addresses, `leaf_ip` is the leaf's address, and `api_host` the
+    name of the only API server ("" if there are several).
+    """
+
+    pod_subnet: str
+    service_subnet: str
+    nodes: tuple[NodeContainer, ...]
+    leaf_ip: str
+    api_host: str
+    images: ImageSet
+
+
+def no_script(_inputs: NetworkInputs, _node: NodeContainer) -> str:
+    """Return the script of a network that needs nothing on its nodes."""
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSetup:
+    """A Pod network of the testbed.
+
+    Attributes:
+        batches: returns the objects to apply, batch after batch; `up` waits until a batch's custom resource
+            definitions are established before it applies the next.
+        agent: namespace and name of the DaemonSet that runs on each node.
+        has_leaf_session: whether a node has a BGP session with the leaf, which `up` and `status` then expect.
+        node_script: returns a bash script for a node, which may run again at each `up`; "" for none.
+        cni_is_usable: a bash script for a node that fails until Pods can be started there.
+    """
+
+    batches: Callable[[NetworkInputs], Sequence[Sequence[Manifest]]]
+    agent: tuple[str, str]
+    has_leaf_session: Callable[[NodeContainer], bool]
+    node_script: Callable[[NetworkInputs, NodeContainer], str] = no_script
+    cni_is_usable: str = "true"
