@@ -15,8 +15,9 @@ from chaosext.checks.fan_out import ask_all
 from chaosext.cluster.bgp_peers import expected_peers
 from chaosext.model.errors import Unreachable
 from chaosext.model.findings import Evidence, Finding, Status, worst
+from chaosext.nodes.bird import BIRD_SCRIPT
 from chaosext.nodes.frr import parse_summary
-from chaosext.sentinel.bird_sessions import BIRD_SOCKET, Session, parse_bird
+from chaosext.sentinel.bird_sessions import Session, parse_bird
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,18 +26,6 @@ if TYPE_CHECKING:
     from chaosext.nodes.shell import NodeShell
 
 ASK_TIMEOUT_S = 5.0
-
-BIRD_SCRIPT = f"""
-coproc BIRD {{ exec timeout 3 socat - UNIX-CONNECT:{BIRD_SOCKET}; }}
-exec {{answers}}<&"${{BIRD[0]}}" {{questions}}>&"${{BIRD[1]}}"
-echo 'show protocols all' >&"$questions"
-while IFS= read -r -t 3 -u "$answers" line; do
-  printf '%s\\n' "$line"
-  [[ $line =~ ^(0000|[89][0-9]{{3}})' ' ]] && exit 0
-done
-exit 1
-"""
-"""Ends at BIRD's last line, code 0000 (or 8xxx/9xxx for an error), because BIRD keeps the connection open."""
 
 LEAF_SCRIPT = "timeout 4 vtysh -c 'show bgp summary json'"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.checks import baseline_inventory, check_names
 from chaosext.checks import cut_effective as cut_check
-from chaosext.checks.bgp_established import BIRD_SCRIPT, LEAF_SCRIPT
+from chaosext.checks.bgp_established import LEAF_SCRIPT
 from chaosext.checks.dns_resolvable import SCRIPT as DNS
 from chaosext.checks.suite import STEADY_STATE, Surroundings, run_checks
 from chaosext.checks.tcp_reachability import SCRIPT as TCP
@@ -19,6 +19,7 @@ from chaosext.experiment.settings import Settings
 from chaosext.model.errors import Inconclusive, Refused, Unreachable
 from chaosext.model.findings import Status
 from chaosext.model.owner import Claim, Holder
+from chaosext.nodes.bird import BIRD_SCRIPT
 from chaosext.nodes.node_network import SCRIPT as NETWORK
 from chaosext.nodes.node_network import read_network
 from chaosext.nodes.shell import NodeAccess

@@ -11,11 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chaosext.checks.bgp_established import BIRD_SCRIPT, LEAF_SCRIPT
+from chaosext.checks.bgp_established import LEAF_SCRIPT
 from chaosext.checks.dns_resolvable import SCRIPT as DNS
 from chaosext.checks.tcp_reachability import SCRIPT as TCP
 from chaosext.cluster.client import PATHS, ApiAnswer, Cluster, _decode
 from chaosext.cluster.execute import ExecResult
+from chaosext.nodes.bird import BIRD_SCRIPT
 from chaosext.nodes.node_network import SCRIPT as NETWORK
 from chaosext.nodes.shell import ShellResult
 from chaosext.partition.scripts import ARM, HEAL, INSPECT, LOCK, VERIFY
