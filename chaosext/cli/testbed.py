@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chaosext.testbed.config import Blueprint
-    from chaosext.testbed.health import BedStatus
+    from chaosext.testbed.health import BedStatus, NodeHealth
     from chaosext.testbed.pair import EntryStatus, PairStatus
     from chaosext.testbed.stage_progress import Progress
 
@@ -29,6 +29,7 @@ Examples:
   chaosext testbed up
   chaosext testbed up --timings production --workers 3
   chaosext testbed up --images bundle-full.tar
+  chaosext testbed up --network calico-reflectors
   chaosext testbed up --mitigation dns-affinity --sidecars native
   chaosext testbed up --clusters 2       a second cluster, NAME-b, a load balancer, and customers
 """
@@ -57,7 +58,8 @@ def testbed() -> None:
     default="calico-bgp",
     show_default=True,
     metavar="NAME",
-    help="How Pods reach each other: calico-bgp (the incident's: only workers peer with the leaf).",
+    help="How Pods reach each other: calico-bgp (the incident's: only workers peer with the leaf), calico-mesh "
+    "(every node with every other), calico-reflectors (through the control-plane nodes) or calico-vxlan.",
 )
 @click.option(
     "--timings",
@@ -291,6 +293,13 @@ def _entry_lines(status: EntryStatus) -> list[str]:
     ]
 
 
+def _bgp(node: NodeHealth) -> str:
+    """Return the state of a node's sessions; a state that is not good names the peers itself."""
+    from chaosext.nodes.frr import ESTABLISHED
+
+    return f"{node.bgp} with {', '.join(node.bgp_peers)}" if node.bgp == ESTABLISHED else node.bgp
+
+
 def _lines(status: BedStatus) -> list[str]:
     """Return the status as text, one line per item."""
     settings = ", ".join(f"{name} {value}" for name, value in status.record.items())
@@ -298,7 +307,7 @@ def _lines(status: BedStatus) -> list[str]:
         f"Testbed {status.name} ({settings})",
         f"  context {status.context}, leaf {status.leaf_ip}",
         *(
-            f"  node {node.name} {node.ipv4} {'Ready' if node.ready else 'not Ready'}, BGP {node.bgp}"
+            f"  node {node.name} {node.ipv4} {'Ready' if node.ready else 'not Ready'}, BGP {_bgp(node)}"
             for node in status.nodes
         ),
         *(f"  kube-dns {pod.name} on {pod.node or 'no node'}" for pod in status.pods if pod.kube_dns),

@@ -6,21 +6,21 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.objects import Node, Pod
+from chaosext.nodes.frr import ESTABLISHED
 from chaosext.sentinel.sentinel_image import image_name
 from chaosext.testbed import dns_install, istio_install, shop_install
+from chaosext.testbed.bed_sessions import NONE_BY_DESIGN, bgp_state, read_sessions
 from chaosext.testbed.delivery import nodes_without
-from chaosext.testbed.leaf import NO_SESSION, sessions
 from chaosext.testbed.networks.catalogue import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from chaosext.nodes.frr import Peer
+    from chaosext.testbed.bed_sessions import BedSessions
     from chaosext.testbed.containers import NodeContainer
     from chaosext.testbed.kubectl import Kubectl
 
 KUBE_DNS_LABEL = ("k8s-app", "kube-dns")
-NONE_BY_DESIGN = "none by design"
 EXPECTED_WORKLOADS = (
     (dns_install.NAMESPACE, "calico-node"),
     (dns_install.NAMESPACE, dns_install.DEPLOYMENT),
@@ -34,7 +34,8 @@ EXPECTED_WORKLOADS = (
 class NodeHealth:
     """A node.
 
-    `bgp` is the state of its session as the leaf reports it; "none by design" where the network has none.
+    `bgp` is the state of its sessions (`bed_sessions.bgp_state`), `bgp_peers` names the peers that it should have,
+    and `prefixes` is the number of routes that the leaf has from it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class NodeHealth:
     schedulable: bool
     bgp: str
     prefixes: int
+    bgp_peers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +123,10 @@ def read_status(
 ) -> BedStatus:
     """Read the status from the API server and the leaf. Raises `CommandFailed` without an API server."""
     objects = kubectl.get("nodes,pods,deployments,daemonsets", "--all-namespaces")
+    nodes = [each for each in containers if each.is_kubernetes_node]
     return make_status(
         objects,
-        sessions(name),
+        read_sessions(name, network_of(record), nodes),
         name=name,
         leaf_ip=leaf.ipv4,
         record=record,
@@ -134,7 +137,7 @@ def read_status(
 
 def make_status(
     objects: Iterable[Mapping[str, Any]],
-    bgp: Mapping[str, Peer],
+    seen: BedSessions,
     *,
     name: str,
     leaf_ip: str,
@@ -142,7 +145,7 @@ def make_status(
     containers: Iterable[NodeContainer],
     without_sentinel: tuple[str, ...] = (),
 ) -> BedStatus:
-    """Return the status from Kubernetes objects, the leaf's sessions (by address) and the containers.
+    """Return the status from Kubernetes objects, BGP sessions and the containers.
 
     Pure.
     """
@@ -151,7 +154,7 @@ def make_status(
         by_kind.setdefault(each["kind"], []).append(each)
     known = {node.name: node for node in map(Node.from_json, by_kind.get("Node", []))}
     machines = [each for each in containers if each.is_kubernetes_node]
-    has_session = network_of(record).has_leaf_session
+    network = network_of(record)
     workloads = [*by_kind.get("Deployment", []), *by_kind.get("DaemonSet", [])]
     return BedStatus(
         name=name,
@@ -159,12 +162,7 @@ def make_status(
         record=record,
         leaf_ip=leaf_ip,
         nodes=tuple(
-            _node_status(
-                each,
-                known.get(each.name),
-                bgp.get(each.ipv4),
-                without=NO_SESSION if has_session(each) else NONE_BY_DESIGN,
-            )
+            _node_status(each, known.get(each.name), seen, bgp_state(network, each, machines, seen))
             for each in machines
         ),
         pods=tuple(
@@ -178,17 +176,19 @@ def make_status(
 
 
 def _node_status(
-    container: NodeContainer, node: Node | None, session: Peer | None, *, without: str
+    container: NodeContainer, node: Node | None, seen: BedSessions, bgp: tuple[str, tuple[str, ...]]
 ) -> NodeHealth:
-    """Return a node's status; `without` says what it means that the leaf knows no session."""
+    state, peers = bgp
+    session = seen.by_leaf.get(container.ipv4)
     return NodeHealth(
         name=container.name,
         role=container.role,
         ipv4=container.ipv4,
         ready=node is not None and node.ready == "True",
         schedulable=node is not None and not node.unschedulable,
-        bgp=session.state if session else without,
+        bgp=state,
         prefixes=session.prefixes if session else 0,
+        bgp_peers=peers,
     )
 
 
@@ -223,9 +223,9 @@ def _missing_nodes(nodes: Iterable[NodeHealth]) -> list[str]:
 
 def _missing_sessions(nodes: Iterable[NodeHealth]) -> list[str]:
     return [
-        f"the leaf's BGP session with {node.name} ({node.ipv4}) is not Established: {node.bgp}"
+        f"BGP of {node.name} ({node.ipv4}) is not Established: {node.bgp}"
         for node in nodes
-        if node.bgp not in {"Established", NONE_BY_DESIGN}
+        if node.bgp not in {ESTABLISHED, NONE_BY_DESIGN}
     ]
 
 

@@ -32,8 +32,6 @@ NETWORK_MADE_LABEL = "chaosext.testbed.made-network"
 AS_NUMBER = 64512
 """Calico's default AS (BGPConfiguration asNumber), which the leaf uses as well: the sessions are iBGP."""
 
-NO_SESSION = "no session"
-
 DAEMONS = """\
 bgpd=yes
 vtysh_enable=yes

@@ -14,6 +14,9 @@ class PodNetwork(StrEnum):
     """How Pods reach each other."""
 
     CALICO_BGP = "calico-bgp"
+    CALICO_MESH = "calico-mesh"
+    CALICO_REFLECTORS = "calico-reflectors"
+    CALICO_VXLAN = "calico-vxlan"
 
 
 class ControlPlaneTimings(StrEnum):

@@ -1,6 +1,6 @@
-"""Calico as in the incident: Pod routes travel by BGP only, and only workers have a session with the leaf.
+"""Calico, as changed by overlays; and as in the incident: only workers peer with the leaf, and there is no overlay.
 
-Overlays change upstream's calico.yaml, which is not copied into this repository. Pure.
+Upstream's calico.yaml is not copied into this repository. Pure.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from chaosext.testbed.kubectl import Manifest, parse_documents
 from chaosext.testbed.leaf import AS_NUMBER, route_script
-from chaosext.testbed.networks.network_setup import NetworkInputs, NetworkSetup
+from chaosext.testbed.networks.network_setup import NetworkInputs, NetworkSetup, is_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from chaosext.testbed.containers import NodeContainer
 
@@ -36,20 +36,40 @@ The installer writes the API server's URL as `https://[HOST]`, which Go since 1.
 calico-node writes a valid URL when it starts. A Pod that is bound in between fails, and is retried after ten
 seconds.
 """
+PROBES = frozenset({"livenessProbe", "readinessProbe"})
+BIRD_PROBES = frozenset({"-bird-live", "-bird-ready"})
 EBPF_VOLUMES = frozenset({"sys-fs", "bpffs", "nodeproc", "host-local-net-dir"})
 
 
 def calico_objects(
-    calico_yaml: str, *, pod_subnet: str, node_image: str, cni_image: str
+    calico_yaml: str, *, pod_subnet: str, node_image: str, cni_image: str, vxlan: bool = False
 ) -> tuple[list[Manifest], list[Manifest]]:
-    """Return upstream's calico.yaml, changed to pure BGP, as (custom resource definitions, other objects)."""
+    """Return upstream's calico.yaml as (custom resource definitions, other objects).
+
+    It is changed to BGP without an overlay or, with `vxlan`, to VXLAN without BGP.
+    """
     objects = [each for each in parse_documents(calico_yaml) if each["metadata"]["name"] not in LEFT_OUT]
     definitions = [each for each in objects if each["kind"] == "CustomResourceDefinition"]
     others = [each for each in objects if each["kind"] != "CustomResourceDefinition"]
     images = {"calico-node": node_image, "install-cni": cni_image}
-    return definitions, [
-        _node_daemonset(each, pod_subnet, images) if each["kind"] == "DaemonSet" else each for each in others
+    overlaid = [
+        _node_daemonset(each, pod_subnet, images, vxlan=vxlan) if each["kind"] == "DaemonSet" else each
+        for each in others
     ]
+    return definitions, [_without_bird(each) for each in overlaid] if vxlan else overlaid
+
+
+def _without_bird(each: Manifest) -> Manifest:
+    """Return an object of calico.yaml as upstream's calico-vxlan.yaml has it: no BIRD, and no probe of it."""
+    changed = copy.deepcopy(each)
+    if each["kind"] == "ConfigMap":
+        changed["data"] = {**each["data"], "calico_backend": "vxlan"}
+    if each["kind"] == "DaemonSet":
+        for container in changed["spec"]["template"]["spec"]["containers"]:
+            for probe in PROBES & container.keys():
+                command = container[probe]["exec"]["command"]
+                container[probe]["exec"]["command"] = [word for word in command if word not in BIRD_PROBES]
+    return changed
 
 
 def api_endpoint(host: str) -> Manifest:
@@ -70,22 +90,27 @@ def api_endpoint(host: str) -> Manifest:
 def bgp_objects(leaf_ip: str) -> list[Manifest]:
     """Return Calico's BGP objects: no node-to-node mesh, and a peering of every worker with the leaf."""
     return [
-        {
-            "apiVersion": CRD_GROUP,
-            "kind": "BGPConfiguration",
-            "metadata": {"name": "default"},
-            "spec": {"nodeToNodeMeshEnabled": False, "asNumber": AS_NUMBER, "logSeverityScreen": "Info"},
-        },
-        {
-            "apiVersion": CRD_GROUP,
-            "kind": "BGPPeer",
-            "metadata": {"name": "leaf"},
-            "spec": {"peerIP": leaf_ip, "asNumber": AS_NUMBER, "nodeSelector": PEER_SELECTOR},
-        },
+        mesh_off(),
+        bgp_peer("leaf", peerIP=leaf_ip, asNumber=AS_NUMBER, nodeSelector=PEER_SELECTOR),
     ]
 
 
-def _node_daemonset(daemonset: Manifest, pod_subnet: str, images: dict[str, str]) -> Manifest:
+def mesh_off() -> Manifest:
+    """Return the BGPConfiguration that turns Calico's node-to-node mesh off."""
+    return {
+        "apiVersion": CRD_GROUP,
+        "kind": "BGPConfiguration",
+        "metadata": {"name": "default"},
+        "spec": {"nodeToNodeMeshEnabled": False, "asNumber": AS_NUMBER, "logSeverityScreen": "Info"},
+    }
+
+
+def bgp_peer(name: str, **spec: str | int) -> Manifest:
+    """Return a BGPPeer."""
+    return {"apiVersion": CRD_GROUP, "kind": "BGPPeer", "metadata": {"name": name}, "spec": spec}
+
+
+def _node_daemonset(daemonset: Manifest, pod_subnet: str, images: dict[str, str], *, vxlan: bool) -> Manifest:
     changed = copy.deepcopy(daemonset)
     pod = changed["spec"]["template"]["spec"]
     pod["initContainers"] = _kept(pod["initContainers"], FRESH_INSTALL_LEFT_OUT)
@@ -94,18 +119,18 @@ def _node_daemonset(daemonset: Manifest, pod_subnet: str, images: dict[str, str]
         container["image"] = images[container["name"]]
         container["volumeMounts"] = _kept(container["volumeMounts"], EBPF_VOLUMES)
         if container["name"] == "calico-node":
-            container["env"] = _with_env(container["env"], _environment(pod_subnet))
+            container["env"] = _with_env(container["env"], _environment(pod_subnet, vxlan=vxlan))
             container["resources"] = {"requests": {"cpu": "50m"}}
     return changed
 
 
-def _environment(pod_subnet: str) -> dict[str, str]:
+def _environment(pod_subnet: str, *, vxlan: bool) -> dict[str, str]:
     """Return what calico-node reads at its first start to create the IP pool (node/pkg/lifecycle/startup)."""
     return {
         "IP_AUTODETECTION_METHOD": "kubernetes-internal-ip",
         "CALICO_IPV4POOL_CIDR": pod_subnet,
         "CALICO_IPV4POOL_IPIP": "Never",
-        "CALICO_IPV4POOL_VXLAN": "Never",
+        "CALICO_IPV4POOL_VXLAN": "Always" if vxlan else "Never",
         "CALICO_IPV4POOL_NAT_OUTGOING": "true",
     }
 
@@ -119,7 +144,9 @@ def _kept(items: Iterable[Manifest], left_out: frozenset[str]) -> list[Manifest]
     return [item for item in items if item["name"] not in left_out]
 
 
-def _bgp_batches(inputs: NetworkInputs) -> tuple[list[Manifest], list[Manifest]]:
+def calico_batches(
+    inputs: NetworkInputs, bgp: Sequence[Manifest] = (), *, vxlan: bool = False
+) -> list[Sequence[Manifest]]:
     """Return Calico, then its BGP configuration.
 
     The latter needs Calico's definitions, and must exist before calico-node runs.
@@ -129,23 +156,28 @@ def _bgp_batches(inputs: NetworkInputs) -> tuple[list[Manifest], list[Manifest]]
         pod_subnet=inputs.pod_subnet,
         node_image=inputs.images.calico_node_image,
         cni_image=inputs.images.calico_cni_image,
+        vxlan=vxlan,
     )
     endpoints = [api_endpoint(inputs.api_host)] if inputs.api_host else []
-    return [*definitions, *endpoints, *others], bgp_objects(inputs.leaf_ip)
+    calico = [*definitions, *endpoints, *others]
+    return [calico, bgp] if bgp else [calico]
+
+
+AGENT = ("kube-system", "calico-node")
+
+
+def _story_batches(inputs: NetworkInputs) -> list[Sequence[Manifest]]:
+    return calico_batches(inputs, bgp_objects(inputs.leaf_ip))
 
 
 def _route_through_leaf(inputs: NetworkInputs, _node: NodeContainer) -> str:
     return route_script(pod_subnet=inputs.pod_subnet, leaf_ip=inputs.leaf_ip)
 
 
-def _is_worker(node: NodeContainer) -> bool:
-    return node.role == "worker"
-
-
 CALICO_BGP = NetworkSetup(
-    batches=_bgp_batches,
-    agent=("kube-system", "calico-node"),
-    has_leaf_session=_is_worker,
+    batches=_story_batches,
+    agent=AGENT,
+    has_leaf_session=is_worker,
     node_script=_route_through_leaf,
     cni_is_usable=CNI_IS_USABLE,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.testbed.networks import calico
+from chaosext.testbed.networks import calico, calico_without_leaf
 from chaosext.testbed.options import PodNetwork
 
 if TYPE_CHECKING:
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 NETWORKS: Mapping[PodNetwork, NetworkSetup] = {
     PodNetwork.CALICO_BGP: calico.CALICO_BGP,
+    PodNetwork.CALICO_MESH: calico_without_leaf.CALICO_MESH,
+    PodNetwork.CALICO_REFLECTORS: calico_without_leaf.CALICO_REFLECTORS,
+    PodNetwork.CALICO_VXLAN: calico_without_leaf.CALICO_VXLAN,
 }
 
 

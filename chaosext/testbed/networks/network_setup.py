@@ -34,6 +34,26 @@ def no_script(_inputs: NetworkInputs, _node: NodeContainer) -> str:
     return ""
 
 
+def no_marks(_inputs: NetworkInputs) -> Sequence[Manifest]:
+    """Return the marks of a network for which all nodes are alike."""
+    return ()
+
+
+def no_session(*_nodes: NodeContainer) -> bool:
+    """Answer that there is no BGP session."""
+    return False
+
+
+def is_worker(node: NodeContainer) -> bool:
+    """Whether the node is a worker."""
+    return node.role == "worker"
+
+
+def is_control_plane(node: NodeContainer) -> bool:
+    """Whether the node is a control-plane node."""
+    return node.role == "control-plane"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSetup:
     """A Pod network of the testbed.
@@ -43,12 +63,17 @@ class NetworkSetup:
             definitions are established before it applies the next.
         agent: namespace and name of the DaemonSet that runs on each node.
         has_leaf_session: whether a node has a BGP session with the leaf, which `up` and `status` then expect.
+        has_node_session: whether two nodes have a BGP session with each other, which BIRD on each of them reports.
+        node_marks: returns Nodes with the labels and annotations that the network needs; applied once all nodes
+            have joined.
         node_script: returns a bash script for a node, which may run again at each `up`; "" for none.
         cni_is_usable: a bash script for a node that fails until Pods can be started there.
     """
 
     batches: Callable[[NetworkInputs], Sequence[Sequence[Manifest]]]
     agent: tuple[str, str]
-    has_leaf_session: Callable[[NodeContainer], bool]
+    has_leaf_session: Callable[[NodeContainer], bool] = no_session
+    has_node_session: Callable[[NodeContainer, NodeContainer], bool] = no_session
+    node_marks: Callable[[NetworkInputs], Sequence[Manifest]] = no_marks
     node_script: Callable[[NetworkInputs, NodeContainer], str] = no_script
     cni_is_usable: str = "true"

@@ -55,10 +55,7 @@ def test_a_status_that_misses_something_says_what_and_ends_with_10():
     shown = invoke("status", "--name", "bed")
 
     assert shown.exit_code == 10
-    assert (
-        "missing: the leaf's BGP session with bed-worker (172.18.0.3) is not Established: Active"
-        in shown.output
-    )
+    assert "missing: BGP of bed-worker (172.18.0.3) is not Established: Active" in shown.output
     assert "not steady" in shown.output
 
 

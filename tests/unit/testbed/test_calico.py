@@ -47,8 +47,10 @@ spec:
 """
 
 
-def overlay():
-    return calico.calico_objects(UPSTREAM, pod_subnet="10.9.0.0/16", node_image="node:x", cni_image="cni:x")
+def overlay(**options):
+    return calico.calico_objects(
+        UPSTREAM, pod_subnet="10.9.0.0/16", node_image="node:x", cni_image="cni:x", **options
+    )
 
 
 def node_pod():
@@ -140,3 +142,14 @@ def test_calico_is_told_where_the_api_server_is():
         "KUBERNETES_SERVICE_HOST": "bed-control-plane",
         "KUBERNETES_SERVICE_PORT": "6443",
     }
+
+
+def test_vxlan_runs_without_bird_and_without_its_probe():
+    configuration, daemonset = overlay(vxlan=True)[1]
+    (container,) = daemonset["spec"]["template"]["spec"]["containers"]
+    environment = {each["name"]: each.get("value") for each in container["env"]}
+
+    assert configuration["data"] == {"veth_mtu": "0", "calico_backend": "vxlan"}
+    assert container["livenessProbe"]["exec"]["command"] == ["/bin/calico-node", "-felix-live"]
+    assert environment["CALICO_IPV4POOL_VXLAN"] == "Always"
+    assert environment["CALICO_IPV4POOL_IPIP"] == "Never"

@@ -3,6 +3,7 @@
 import pytest
 
 from chaosext.nodes.frr import Peer
+from chaosext.testbed.bed_sessions import BedSessions
 from chaosext.testbed.containers import NodeContainer
 from chaosext.testbed.health import EXPECTED_WORKLOADS, make_status
 
@@ -73,7 +74,7 @@ def established():
 def status(objects=None, bgp=None):
     return make_status(
         [each for each in (objects or steady_objects()).values() if each],
-        established() if bgp is None else bgp,
+        BedSessions(by_leaf=established() if bgp is None else bgp),
         name="bed",
         leaf_ip="172.18.0.5",
         record={"timings": "accelerated"},
