@@ -59,7 +59,8 @@ def testbed() -> None:
     show_default=True,
     metavar="NAME",
     help="How Pods reach each other: calico-bgp (the incident's: only workers peer with the leaf), calico-mesh "
-    "(every node with every other), calico-reflectors (through the control-plane nodes) or calico-vxlan.",
+    "(every node with every other), calico-racks (an AS and a leaf per rack), calico-reflectors (through the "
+    "control-plane nodes) or calico-vxlan.",
 )
 @click.option(
     "--timings",
@@ -310,6 +311,7 @@ def _lines(status: BedStatus) -> list[str]:
             f"  node {node.name} {node.ipv4} {'Ready' if node.ready else 'not Ready'}, BGP {_bgp(node)}"
             for node in status.nodes
         ),
+        *(f"  {each.name}, BGP {each.bgp} with the first leaf" for each in status.further_leafs),
         *(f"  kube-dns {pod.name} on {pod.node or 'no node'}" for pod in status.pods if pod.kube_dns),
         *(
             f"  {each.namespace}/{each.name} {each.ready} of {each.desired} ready"

@@ -30,7 +30,7 @@ BIRD_TIMEOUT_S = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BedSessions:
-    """Sessions as reported: by the leaf, by the neighbor's address, and by BIRD on each node, by the node's name."""
+    """Sessions as reported: by the leafs, by the neighbor's address, and by BIRD on each node, by the node's name."""
 
     by_leaf: Mapping[str, Peer] = field(default_factory=dict)
     by_node: Mapping[str, tuple[Session, ...]] = field(default_factory=dict)
@@ -40,9 +40,10 @@ NOTHING_REPORTED = BedSessions()
 
 
 def read_sessions(cluster: str, network: NetworkSetup, nodes: Sequence[NodeContainer]) -> BedSessions:
-    """Ask the leaf, and BIRD on each node that should have a session with another; what does not answer is left out."""
+    """Ask the leafs, and BIRD on each node that should have sessions with others; silence is left out."""
     asked = [each for each in nodes if node_peers(network, each, nodes)]
-    by_leaf = leaf.sessions(cluster) if any(map(network.has_leaf_session, nodes)) else {}
+    leafs = range(len(network.leaf_as_numbers)) if any(map(network.has_leaf_session, nodes)) else ()
+    by_leaf = {ip: peer for index in leafs for ip, peer in leaf.sessions(cluster, index).items()}
     with ThreadPoolExecutor(max_workers=NODES_AT_ONCE) as pool:
         answers = zip(asked, pool.map(_ask_bird, asked), strict=True)
         return BedSessions(by_leaf=by_leaf, by_node={node.name: found for node, found in answers})
@@ -72,7 +73,10 @@ def bgp_state(
     """
     states = {}
     if network.has_leaf_session(node):
-        states["the leaf"] = _state(seen.by_leaf.get(node.ipv4))
+        is_only = len(network.leaf_as_numbers) == 1
+        states["the leaf" if is_only else f"leaf {network.leaf_of(node) + 1}"] = _state(
+            seen.by_leaf.get(node.ipv4)
+        )
     said = {each.peer: each for each in seen.by_node.get(node.name, ())}
     for other in node_peers(network, node, nodes):
         states[other.name] = _state(said.get(other.ipv4))
@@ -80,6 +84,18 @@ def bgp_state(
         return NONE_BY_DESIGN, ()
     down = [f"{state} with {name}" for name, state in states.items() if state != ESTABLISHED]
     return ", ".join(down) or ESTABLISHED, tuple(states)
+
+
+def leaf_states(
+    network: NetworkSetup, further_leafs: Sequence[NodeContainer], seen: BedSessions
+) -> dict[str, str]:
+    """Return the state of each further leaf's session with the first one, by the further leaf's name or number."""
+    found = [each for each in further_leafs if each.ipv4]
+    absent = range(len(found) + 1, len(network.leaf_as_numbers))
+    return {
+        **{each.name: _state(seen.by_leaf.get(each.ipv4)) for each in found},
+        **{f"leaf {index + 1}": NO_SESSION for index in absent},
+    }
 
 
 def _state(session: Peer | Session | None) -> str:

@@ -112,8 +112,13 @@ def _container(inspected: Mapping[str, Any]) -> NodeContainer:
 
 def cluster_containers(cluster: str) -> tuple[NodeContainer, ...]:
     """Return kind's containers of a cluster, including stopped ones. Raises `CommandFailed`."""
-    listed = docker("ps", "--all", "--quiet", "--filter", f"label={CLUSTER_LABEL}={cluster}").split()
-    return inspect(listed)
+    return labelled(f"{CLUSTER_LABEL}={cluster}")
+
+
+def labelled(*labels: str) -> tuple[NodeContainer, ...]:
+    """Return the containers, running or not, with all of these labels (NAME or NAME=VALUE). Raises `CommandFailed`."""
+    filters = [word for each in labels for word in ("--filter", f"label={each}")]
+    return inspect(docker("ps", "--all", "--quiet", *filters).split())
 
 
 def find_container(name: str) -> NodeContainer | None:

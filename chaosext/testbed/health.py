@@ -9,12 +9,12 @@ from chaosext.cluster.objects import Node, Pod
 from chaosext.nodes.frr import ESTABLISHED
 from chaosext.sentinel.sentinel_image import image_name
 from chaosext.testbed import dns_install, istio_install, shop_install
-from chaosext.testbed.bed_sessions import NONE_BY_DESIGN, bgp_state, read_sessions
+from chaosext.testbed.bed_sessions import NONE_BY_DESIGN, bgp_state, leaf_states, read_sessions
 from chaosext.testbed.delivery import nodes_without
 from chaosext.testbed.networks.catalogue import network_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from chaosext.testbed.bed_sessions import BedSessions
     from chaosext.testbed.containers import NodeContainer
@@ -46,6 +46,14 @@ class NodeHealth:
     bgp: str
     prefixes: int
     bgp_peers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeafHealth:
+    """A leaf after the first; `bgp` is the state of its session with the first one."""
+
+    name: str
+    bgp: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +93,7 @@ class BedStatus:
     pods: tuple[PodHealth, ...]
     workloads: tuple[WorkloadStatus, ...]
     without_sentinel: tuple[str, ...] = ()
+    further_leafs: tuple[LeafHealth, ...] = ()
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -92,6 +101,7 @@ class BedStatus:
         return (
             *_missing_nodes(self.nodes),
             *_missing_sessions(self.nodes),
+            *_missing_leafs(self.further_leafs),
             *missing_kube_dns(self.nodes, self.pods),
             *_missing_workloads(self.workloads, (network_of(self.record).agent, *EXPECTED_WORKLOADS)),
             *_missing_pods(self.pods),
@@ -119,6 +129,7 @@ def read_status(
     name: str,
     leaf: NodeContainer,
     record: Mapping[str, str],
+    further_leafs: Sequence[NodeContainer],
     containers: Collection[NodeContainer],
 ) -> BedStatus:
     """Read the status from the API server and the leaf. Raises `CommandFailed` without an API server."""
@@ -129,6 +140,7 @@ def read_status(
         read_sessions(name, network_of(record), nodes),
         name=name,
         leaf_ip=leaf.ipv4,
+        further_leafs=further_leafs,
         record=record,
         containers=containers,
         without_sentinel=nodes_without(containers, image_name()),
@@ -143,6 +155,7 @@ def make_status(
     leaf_ip: str,
     record: Mapping[str, str],
     containers: Iterable[NodeContainer],
+    further_leafs: Sequence[NodeContainer] = (),
     without_sentinel: tuple[str, ...] = (),
 ) -> BedStatus:
     """Return the status from Kubernetes objects, BGP sessions and the containers.
@@ -172,6 +185,10 @@ def make_status(
         ),
         workloads=tuple(_workload_status(each) for each in workloads),
         without_sentinel=without_sentinel,
+        further_leafs=tuple(
+            LeafHealth(name=leaf, bgp=state)
+            for leaf, state in leaf_states(network, further_leafs, seen).items()
+        ),
     )
 
 
@@ -226,6 +243,14 @@ def _missing_sessions(nodes: Iterable[NodeHealth]) -> list[str]:
         f"BGP of {node.name} ({node.ipv4}) is not Established: {node.bgp}"
         for node in nodes
         if node.bgp not in {ESTABLISHED, NONE_BY_DESIGN}
+    ]
+
+
+def _missing_leafs(leafs: Iterable[LeafHealth]) -> list[str]:
+    return [
+        f"BGP of {each.name} with the first leaf is not Established: {each.bgp}"
+        for each in leafs
+        if each.bgp != ESTABLISHED
     ]
 
 

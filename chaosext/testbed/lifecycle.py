@@ -90,14 +90,21 @@ def status(name: str) -> BedStatus:
     machines = containers.cluster_containers(name)
     if mark is None or not machines:
         raise _absent(name)
-    if stopped := [each.name for each in (mark, *machines) if not each.running]:
+    others = leaf.further_leafs(name)
+    if stopped := [each.name for each in (mark, *others, *machines) if not each.running]:
         raise Unreachable(f"{', '.join(stopped)} not running", f"run `chaosext testbed up --name {name}`")
-    kubectl = Kubectl(first_control_plane(name))
-    return read_status(kubectl, name=name, leaf=mark, record=leaf.recorded(mark) or {}, containers=machines)
+    return read_status(
+        Kubectl(first_control_plane(name)),
+        name=name,
+        leaf=mark,
+        further_leafs=others,
+        record=leaf.recorded(mark) or {},
+        containers=machines,
+    )
 
 
 def down(name: str, progress: Progress) -> bool:
-    """Remove the testbed: nodes, leaf, kubeconfig context, and kind's network if the testbed created it.
+    """Remove the testbed: nodes, leafs, kubeconfig context, and kind's network if the testbed created it.
 
     Returns False, and changes nothing, if there is no testbed. Raises `Refused` if the cluster of that name
     is not a testbed.
@@ -118,7 +125,7 @@ def _take_away(
 ) -> None:
     with progress.stage(f"Remove testbed {name}"):
         kubeconfig_entry.forget_context(f"kind-{name}")
-        containers.remove(machines)
+        containers.remove([*machines, *leaf.further_leafs(name)])
         containers.remove([mark])  # last: it marks the nodes as the testbed's
         _remove_network(mark)
 

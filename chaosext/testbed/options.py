@@ -15,6 +15,7 @@ class PodNetwork(StrEnum):
 
     CALICO_BGP = "calico-bgp"
     CALICO_MESH = "calico-mesh"
+    CALICO_RACKS = "calico-racks"
     CALICO_REFLECTORS = "calico-reflectors"
     CALICO_VXLAN = "calico-vxlan"
 

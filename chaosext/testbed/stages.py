@@ -23,10 +23,17 @@ from chaosext.testbed import (
     leaf,
     shop_install,
 )
-from chaosext.testbed.bed_sessions import NONE_BY_DESIGN, NOTHING_REPORTED, bgp_state, read_sessions
+from chaosext.testbed.bed_sessions import (
+    NONE_BY_DESIGN,
+    NOTHING_REPORTED,
+    bgp_state,
+    leaf_states,
+    read_sessions,
+)
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.health import make_status, missing_kube_dns
 from chaosext.testbed.kubectl import Kubectl, first_control_plane, namespace, parse_documents
+from chaosext.testbed.leaf import LeafPlan
 from chaosext.testbed.networks.catalogue import NETWORKS
 from chaosext.testbed.networks.network_setup import NetworkInputs
 from chaosext.testbed.wait import GaveUp, NotInTime, wait_until
@@ -100,22 +107,22 @@ class BringUp:
         """
         with ThreadPoolExecutor(max_workers=STAGES_AT_ONCE) as pool:
             made = pool.submit(self.create_nodes)
-            leaf_ip = pool.submit(self.start_leaf)
+            leaf_ips = pool.submit(self.start_leafs)
             api = pool.submit(self.await_api)
             held = pool.submit(self.hold_kube_dns, api)
-            applied = pool.submit(self.apply_network, api, leaf_ip)
+            applied = pool.submit(self.apply_network, api, leaf_ips)
             ready = pool.submit(self.await_nodes, made, applied)
-            marked = pool.submit(self.mark_nodes, made, leaf_ip)
+            marked = pool.submit(self.mark_nodes, made, leaf_ips)
             stages: list[Future[Any]] = [
                 made,
-                leaf_ip,
+                leaf_ips,
                 api,
                 held,
                 applied,
                 ready,
-                pool.submit(self.unpack_images, leaf_ip),
-                pool.submit(self.deliver_images, leaf_ip),
-                pool.submit(self.prepare_nodes, api, leaf_ip),
+                pool.submit(self.unpack_images, leaf_ips),
+                pool.submit(self.deliver_images, leaf_ips),
+                pool.submit(self.prepare_nodes, api, leaf_ips),
                 marked,
                 pool.submit(self.await_sessions, ready, marked),
                 pool.submit(self.place_kube_dns, held, ready),
@@ -172,39 +179,55 @@ class BringUp:
                 self.blueprint.context, kubeconfig_entry.server_of(self.kubectl.control_plane)
             )
 
-    def start_leaf(self) -> str:
-        """Start the leaf as soon as the nodes have addresses; returns its address, with which the nodes peer."""
+    def start_leafs(self) -> tuple[str, ...]:
+        """Start the leafs as soon as the nodes have addresses; returns theirs, with which the nodes peer."""
         wait_until(
             self.node_addresses,
             what="every node's address", look="see `docker ps --all`", timeout_s=CONTAINERS_S, stop=self.stop,
         )  # fmt: skip
         with self.stage("Start the leaf"):
-            return leaf.start_leaf(self.blueprint.name, self.leaf_peers(), self.blueprint.pod_subnet)
+            found: tuple[str, ...] = ()
+            for index in range(len(self.network.leaf_as_numbers)):
+                plan = self.leaf_plan(index, first_leaf=found[0] if found else "")
+                found += (leaf.start_leaf(self.blueprint.name, plan, self.images.leaf_image),)
+            return found
 
-    def unpack_images(self, leaf_ip: Future[str]) -> None:
+    def leaf_plan(self, index: int, *, first_leaf: str) -> LeafPlan:
+        network = self.network
+        peers = [each for each in self.nodes() if network.has_leaf_session(each)]
+        return LeafPlan(
+            index=index,
+            as_number=network.leaf_as_numbers[index],
+            nodes=tuple(each.ipv4 for each in peers if network.leaf_of(each) == index),
+            pod_subnet=self.blueprint.pod_subnet,
+            first_leaf=first_leaf,
+            is_only=len(network.leaf_as_numbers) == 1,
+        )
+
+    def unpack_images(self, leaf_ips: Future[tuple[str, ...]]) -> None:
         """Unpack images while workers wait for the control plane; what fails here happens at its Pod's start."""
-        leaf_ip.result()
+        leaf_ips.result()
         script = containers.unpack_script(self.images.in_cluster_images)
         for machine in self.machines():
             if machine.role == "worker":
                 with suppress(CommandFailed):
                     containers.node_script(machine.name, script, timeout_s=UNPACK_S)
 
-    def deliver_images(self, leaf_ip: Future[str]) -> None:
-        leaf_ip.result()  # so that the nodes' containers exist
+    def deliver_images(self, leaf_ips: Future[tuple[str, ...]]) -> None:
+        leaf_ips.result()  # so that the nodes' containers exist
         delivery.deliver(self.machines(), self.images.delivered, self.stage)
 
-    def prepare_nodes(self, api: Future[None], leaf_ip: Future[str]) -> None:
+    def prepare_nodes(self, api: Future[None], leaf_ips: Future[tuple[str, ...]]) -> None:
         """Run the network's script on each node."""
-        inputs = self.network_inputs(leaf_ip.result())
+        inputs = self.network_inputs(leaf_ips.result())
         api.result()
         for node in inputs.nodes:
             if script := self.network.node_script(inputs, node):
                 containers.node_script(node.name, script)
 
-    def apply_network(self, api: Future[None], leaf_ip: Future[str]) -> None:
+    def apply_network(self, api: Future[None], leaf_ips: Future[tuple[str, ...]]) -> None:
         """Apply the network's objects, batch by batch."""
-        batches = self.network.batches(self.network_inputs(leaf_ip.result()))
+        batches = self.network.batches(self.network_inputs(leaf_ips.result()))
         api.result()
         with self.stage(f"Apply the network {self.blueprint.network}"):
             for batch in batches:
@@ -214,14 +237,14 @@ class BringUp:
                     names = [f"crd/{name}" for name in kinds]
                     self.kubectl.wait("--for=condition=Established", *names, timeout_s=DEFINED_S)
 
-    def network_inputs(self, leaf_ip: str) -> NetworkInputs:
+    def network_inputs(self, leaf_ips: tuple[str, ...]) -> NetworkInputs:
         """Return what the network's manifests and scripts are made from; all nodes have their address by now."""
         blueprint = self.blueprint
         return NetworkInputs(
             pod_subnet=blueprint.pod_subnet,
             service_subnet=blueprint.service_subnet,
             nodes=self.nodes(),
-            leaf_ip=leaf_ip,
+            leaf_ips=leaf_ips,
             api_host=self.kubectl.control_plane if blueprint.control_planes == 1 else "",
             images=self.images,
         )
@@ -234,10 +257,10 @@ class BringUp:
         if not self.kube_dns_is_placed():
             self.kubectl.run("scale", *dns_install.TARGET, "--replicas=0")
 
-    def mark_nodes(self, made: Future[None], leaf_ip: Future[str]) -> None:
+    def mark_nodes(self, made: Future[None], leaf_ips: Future[tuple[str, ...]]) -> None:
         """Apply the network's labels and annotations once all nodes have joined."""
         made.result()
-        if marks := self.network.node_marks(self.network_inputs(leaf_ip.result())):
+        if marks := self.network.node_marks(self.network_inputs(leaf_ips.result())):
             self.kubectl.apply(marks)
 
     def await_sessions(self, ready: Future[None], marked: Future[None]) -> None:
@@ -254,9 +277,10 @@ class BringUp:
 
     def sessions_missing(self, seen: BedSessions) -> bool:
         """Whether any BGP session of the network is not established."""
-        nodes = self.nodes()
-        states = {bgp_state(self.network, each, nodes, seen)[0] for each in nodes}
-        return not states <= {ESTABLISHED, NONE_BY_DESIGN}
+        network, nodes = self.network, self.nodes()
+        states = {bgp_state(network, each, nodes, seen)[0] for each in nodes}
+        between_leafs = leaf_states(network, leaf.further_leafs(self.blueprint.name), seen)
+        return not {*states, *between_leafs.values()} <= {ESTABLISHED, NONE_BY_DESIGN}
 
     def await_nodes(self, made: Future[None], applied: Future[None]) -> None:
         """Wait until Pods can run: the nodes are Ready, and the workers' CNI plugin is usable."""
@@ -392,10 +416,6 @@ class BringUp:
         """Return the addresses of all nodes; [] until each has one."""
         found = [each.ipv4 for each in self.nodes() if each.ipv4]
         return found if len(found) == self.blueprint.control_planes + self.blueprint.workers else []
-
-    def leaf_peers(self) -> list[str]:
-        """Return the addresses of the nodes that have a BGP session with the leaf."""
-        return [each.ipv4 for each in self.nodes() if self.network.has_leaf_session(each)]
 
     def kube_dns_is_placed(self) -> bool:
         try:

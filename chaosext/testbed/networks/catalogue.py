@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.testbed.networks import calico, calico_without_leaf
+from chaosext.testbed.networks import calico, calico_racks, calico_without_leaf
 from chaosext.testbed.options import PodNetwork
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 NETWORKS: Mapping[PodNetwork, NetworkSetup] = {
     PodNetwork.CALICO_BGP: calico.CALICO_BGP,
     PodNetwork.CALICO_MESH: calico_without_leaf.CALICO_MESH,
+    PodNetwork.CALICO_RACKS: calico_racks.CALICO_RACKS,
     PodNetwork.CALICO_REFLECTORS: calico_without_leaf.CALICO_REFLECTORS,
     PodNetwork.CALICO_VXLAN: calico_without_leaf.CALICO_VXLAN,
 }

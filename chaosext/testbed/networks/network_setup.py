@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaosext.testbed.leaf import AS_NUMBER
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -17,16 +19,21 @@ if TYPE_CHECKING:
 class NetworkInputs:
     """What a network's manifests and scripts are made from.
 
-    `nodes` are the Kubernetes nodes with their addresses, `leaf_ip` is the leaf's address, and `api_host` the
+    `nodes` are the Kubernetes nodes with their addresses, `leaf_ips` are the leafs' addresses, and `api_host` is the
     name of the only API server ("" if there are several).
     """
 
     pod_subnet: str
     service_subnet: str
     nodes: tuple[NodeContainer, ...]
-    leaf_ip: str
+    leaf_ips: tuple[str, ...]
     api_host: str
     images: ImageSet
+
+    @property
+    def leaf_ip(self) -> str:
+        """The address of the first leaf, for most networks the only one."""
+        return self.leaf_ips[0]
 
 
 def no_script(_inputs: NetworkInputs, _node: NodeContainer) -> str:
@@ -42,6 +49,11 @@ def no_marks(_inputs: NetworkInputs) -> Sequence[Manifest]:
 def no_session(*_nodes: NodeContainer) -> bool:
     """Answer that there is no BGP session."""
     return False
+
+
+def first_leaf(_node: NodeContainer) -> int:
+    """Return the index of the first leaf, for networks without another."""
+    return 0
 
 
 def is_worker(node: NodeContainer) -> bool:
@@ -62,7 +74,10 @@ class NetworkSetup:
         batches: returns the objects to apply, batch after batch; `up` waits until a batch's custom resource
             definitions are established before it applies the next.
         agent: namespace and name of the DaemonSet that runs on each node.
-        has_leaf_session: whether a node has a BGP session with the leaf, which `up` and `status` then expect.
+        has_leaf_session: whether a node has a BGP session with its leaf, which `up` and `status` then expect.
+        leaf_as_numbers: the AS of each leaf, which the nodes that peer with it have, too. Further leafs peer with the
+            first one by eBGP, which passes their routes on.
+        leaf_of: returns the index of a node's leaf.
         has_node_session: whether two nodes have a BGP session with each other, which BIRD on each of them reports.
         node_marks: returns Nodes with the labels and annotations that the network needs; applied once all nodes
             have joined.
@@ -73,6 +88,8 @@ class NetworkSetup:
     batches: Callable[[NetworkInputs], Sequence[Sequence[Manifest]]]
     agent: tuple[str, str]
     has_leaf_session: Callable[[NodeContainer], bool] = no_session
+    leaf_as_numbers: tuple[int, ...] = (AS_NUMBER,)
+    leaf_of: Callable[[NodeContainer], int] = first_leaf
     has_node_session: Callable[[NodeContainer, NodeContainer], bool] = no_session
     node_marks: Callable[[NetworkInputs], Sequence[Manifest]] = no_marks
     node_script: Callable[[NetworkInputs, NodeContainer], str] = no_script

@@ -4,7 +4,7 @@ import pytest
 
 from chaosext.nodes.frr import Peer
 from chaosext.sentinel.bird_sessions import Session
-from chaosext.testbed.bed_sessions import BedSessions, bgp_state
+from chaosext.testbed.bed_sessions import BedSessions, bgp_state, leaf_states
 from chaosext.testbed.containers import NodeContainer
 from chaosext.testbed.networks.catalogue import NETWORKS
 from chaosext.testbed.options import PodNetwork
@@ -37,6 +37,9 @@ def state(network, each, **seen):
         (PodNetwork.CALICO_BGP, WORKER, ("the leaf",)),
         (PodNetwork.CALICO_MESH, CONTROL_PLANE, ("bed-worker", "bed-worker2")),
         (PodNetwork.CALICO_MESH, WORKER, ("bed-control-plane", "bed-worker2")),
+        (PodNetwork.CALICO_RACKS, CONTROL_PLANE, ()),
+        (PodNetwork.CALICO_RACKS, WORKER, ("leaf 1",)),
+        (PodNetwork.CALICO_RACKS, OTHER_WORKER, ("leaf 2",)),
         (PodNetwork.CALICO_REFLECTORS, CONTROL_PLANE, ("bed-worker", "bed-worker2")),
         (PodNetwork.CALICO_REFLECTORS, WORKER, ("bed-control-plane",)),
         (PodNetwork.CALICO_VXLAN, WORKER, ()),
@@ -79,3 +82,13 @@ def test_a_session_with_the_leaf_is_as_the_leaf_reports_it():
 def test_a_network_without_bgp_has_none_by_design():
     assert state(PodNetwork.CALICO_VXLAN, WORKER) == "none by design"
     assert state(PodNetwork.CALICO_BGP, CONTROL_PLANE) == "none by design"
+
+
+def test_a_further_leaf_is_expected_to_peer_with_the_first_even_if_it_does_not_exist():
+    racks, leaf2 = NETWORKS[PodNetwork.CALICO_RACKS], node("bed-leaf2", "172.18.0.9")
+    up = BedSessions(by_leaf={leaf2.ipv4: Peer(ip=leaf2.ipv4, states=("Established",), prefixes=1)})
+
+    assert leaf_states(racks, (leaf2,), up) == {"bed-leaf2": "Established"}
+    assert leaf_states(racks, (leaf2,), BedSessions()) == {"bed-leaf2": "no session"}
+    assert leaf_states(racks, (), up) == {"leaf 2": "no session"}
+    assert leaf_states(NETWORKS[PodNetwork.CALICO_BGP], (), BedSessions()) == {}

@@ -18,7 +18,7 @@ INPUTS = NetworkInputs(
     pod_subnet="10.9.0.0/16",
     service_subnet="10.2.112.0/20",
     nodes=tuple(map(node, ("bed-control-plane", "bed-control-plane2", "bed-worker"))),
-    leaf_ip="172.18.0.9",
+    leaf_ips=("172.18.0.9",),
     api_host="",
     images=IMAGES,
 )

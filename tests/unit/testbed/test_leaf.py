@@ -23,8 +23,12 @@ def inspected(labels, networks):
     )
 
 
+def plan(*nodes, **options):
+    return leaf.LeafPlan(nodes=nodes, pod_subnet="10.244.0.0/16", **options)
+
+
 def test_every_worker_is_a_reflected_ibgp_neighbour():
-    config = leaf.frr_config(["172.18.0.3", "172.18.0.2"], "10.244.0.0/16")
+    config = leaf.frr_config(plan("172.18.0.3", "172.18.0.2"))
 
     assert " neighbor 172.18.0.2 peer-group workers\n neighbor 172.18.0.3 peer-group workers\n" in config
     assert "neighbor workers remote-as 64512" in config
@@ -33,15 +37,30 @@ def test_every_worker_is_a_reflected_ibgp_neighbour():
 
 
 def test_the_configuration_does_not_depend_on_the_workers_order():
-    one, other = (
-        leaf.frr_config(ips, "10.1.0.0/16") for ips in (["10.0.0.2", "10.0.0.1"], ["10.0.0.1", "10.0.0.2"])
+    assert leaf.frr_config(plan("10.0.0.2", "10.0.0.1")) == leaf.frr_config(plan("10.0.0.1", "10.0.0.2"))
+
+
+def test_leafs_of_racks_peer_by_ebgp_and_carry_the_traffic_between_racks():
+    first = leaf.frr_config(plan("172.18.0.3", as_number=64601, is_only=False))
+    second = leaf.frr_config(
+        plan("172.18.0.4", index=1, as_number=64602, is_only=False, first_leaf="172.18.0.9")
     )
 
-    assert one == other
+    assert "router bgp 64601" in first
+    assert "bgp listen range 0.0.0.0/0 peer-group leafs" in first
+    assert "neighbor workers remote-as 64602" in second
+    assert "neighbor 172.18.0.9 peer-group leafs" in second
+    for each in (first, second):
+        assert "neighbor leafs remote-as external" in each
+        assert each.count("next-hop-self") == 2
+
+
+def test_leafs_are_named_as_kind_names_nodes():
+    assert [leaf.leaf_name("x", index) for index in range(3)] == ["x-leaf", "x-leaf2", "x-leaf3"]
 
 
 def test_what_no_bgp_route_leads_to_is_discarded_and_never_advertised():
-    config = leaf.frr_config(["172.18.0.2"], "10.244.0.0/16")
+    config = leaf.frr_config(plan("172.18.0.2"))
 
     assert "\nip route 10.244.0.0/16 blackhole\n" in config
     assert "redistribute" not in config

@@ -64,7 +64,7 @@ def blueprint(**options):
 class Machine:
     """Docker as these tests need it: what is there, and what was done."""
 
-    def __init__(self, monkeypatch, *, leaf_container=None, nodes=()):
+    def __init__(self, monkeypatch, *, leaf_container=None, nodes=(), further_leafs=()):
         self.done = []
         monkeypatch.setattr(containers, "find_container", {"chaosext-leaf": leaf_container}.get)
         monkeypatch.setattr(containers, "cluster_containers", lambda _name: tuple(nodes))
@@ -76,6 +76,7 @@ class Machine:
         monkeypatch.setattr(containers, "docker", lambda *words: self.note(*words))
         monkeypatch.setattr(lifecycle, "read_status", self.is_silent)
         monkeypatch.setattr(delivery, "deliver", lambda *_: None)
+        monkeypatch.setattr(leaf, "further_leafs", lambda _name: tuple(further_leafs))
         monkeypatch.setattr(leaf, "make_leaf", lambda *_: self.note("make leaf"))
         monkeypatch.setattr(kubeconfig_entry, "forget_context", lambda name: self.note("forget", name))
 
@@ -155,6 +156,18 @@ def test_down_removes_the_mark_last_and_the_network_only_if_it_brought_it(monkey
     )
     assert lifecycle.down("chaosext", progress())
     assert found.done[-1] == "remove chaosext-leaf"
+
+
+def test_down_removes_every_leaf_and_the_mark_last(monkeypatch):
+    racks = Machine(
+        monkeypatch,
+        leaf_container=mark(blueprint(network="calico-racks")),
+        nodes=[NODE],
+        further_leafs=[container("chaosext-leaf2")],
+    )
+
+    assert lifecycle.down("chaosext", progress())
+    assert racks.done[1:3] == ["remove chaosext-control-plane chaosext-leaf2", "remove chaosext-leaf"]
 
 
 def test_down_of_nothing_is_no_error(monkeypatch):
