@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 
 from chaosext.checks.check_names import BGP
 from chaosext.checks.fan_out import ask_all
-from chaosext.cluster.bgp_peers import expected_peers
+from chaosext.cluster.bgp_peers import expected_peers, fabric_peers
 from chaosext.model.errors import Unreachable
 from chaosext.model.findings import Evidence, Finding, Status, worst
 from chaosext.nodes.bird import BIRD_SCRIPT
-from chaosext.nodes.frr import parse_summary
+from chaosext.nodes.frr import local_as, parse_summary
 from chaosext.sentinel.bird_sessions import Session, parse_bird
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from chaosext.cluster.client import Cluster
+    from chaosext.cluster.objects import BgpPeer
     from chaosext.nodes.shell import NodeShell
 
 ASK_TIMEOUT_S = 5.0
@@ -35,7 +36,7 @@ class BgpEvidence:
     """Expected sessions, and the sessions that each side reports.
 
     - `expected`: node -> addresses of its peers by Calico's configuration, empty if it has none.
-    - `leaf_nodes`: nodes that the leaf should have a session with, by a BGPPeer.
+    - `leaf_nodes`: nodes that the leaf should have a session with, by a BGPPeer outside the cluster with its AS number.
     - `node_ips`: node -> its internal addresses.
     - `by_node`: node -> its sessions, or why they are unknown.
     - `by_leaf`: the same for the leaf; None if there is no access to a leaf.
@@ -48,6 +49,14 @@ class BgpEvidence:
     by_leaf: tuple[Session, ...] | str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeafReport:
+    """The leaf's sessions, and its own AS number; None if it does not say that."""
+
+    sessions: tuple[Session, ...]
+    as_number: int | None = None
+
+
 def gather(cluster: Cluster, shells: Mapping[str, NodeShell], leaf: NodeShell | None = None) -> BgpEvidence:
     """Collect Calico's configuration from the cluster, and sessions from BIRD on each node and FRR on the leaf.
 
@@ -57,13 +66,20 @@ def gather(cluster: Cluster, shells: Mapping[str, NodeShell], leaf: NodeShell | 
     expected = {node.name: expected_peers(node, nodes, peers, mesh) for node in nodes}
     to_ask = {name: shells[name] for name in expected if expected[name] and name in shells}
     answers = ask_all(to_ask, _ask_bird)
+    said = None if leaf is None else ask_all({leaf.node: leaf}, _ask_leaf)[leaf.node]
+    report = said if isinstance(said, LeafReport) else LeafReport(sessions=())
     return BgpEvidence(
         expected=expected,
-        leaf_nodes=tuple(node.name for node in nodes if expected_peers(node, nodes, peers, mesh=False)),
+        leaf_nodes=tuple(node.name for node in nodes if _has_leaf(fabric_peers(node, nodes, peers), report)),
         node_ips={node.name: node.internal_ips for node in nodes},
         by_node={name: _or_reason(answers.get(name)) for name in expected if expected[name]},
-        by_leaf=None if leaf is None else _or_reason(ask_all({leaf.node: leaf}, _ask_leaf)[leaf.node]),
+        by_leaf=None if said is None else str(said) if isinstance(said, Unreachable) else said.sessions,
     )
+
+
+def _has_leaf(peers: Iterable[BgpPeer], leaf: LeafReport) -> bool:
+    """Whether the leaf may be one of `peers`: only if its AS number is theirs, where it is known."""
+    return any(leaf.as_number in (None, peer.as_number) for peer in peers)
 
 
 def _or_reason(answer: tuple[Session, ...] | Unreachable | None) -> tuple[Session, ...] | str:
@@ -81,13 +97,13 @@ def _ask_bird(shell: NodeShell) -> tuple[Session, ...]:
     return parse_bird(result.stdout)
 
 
-def _ask_leaf(shell: NodeShell) -> tuple[Session, ...]:
+def _ask_leaf(shell: NodeShell) -> LeafReport:
     result = shell.run(LEAF_SCRIPT, timeout_s=ASK_TIMEOUT_S)
     if result.exit_code:
         raise Unreachable(
             f"FRR on {shell.node} did not answer ({result.stderr.strip()[:200] or 'no output'})"
         )
-    return parse_frr(result.stdout)
+    return LeafReport(sessions=parse_frr(result.stdout), as_number=local_as(result.stdout))
 
 
 def parse_frr(text: str) -> tuple[Session, ...]:

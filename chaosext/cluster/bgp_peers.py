@@ -47,6 +47,16 @@ def expected_peers(
     return tuple(sorted(found))
 
 
+def fabric_peers(node: Speaker, nodes: Iterable[Speaker], peers: Iterable[BgpPeer]) -> tuple[BgpPeer, ...]:
+    """Return the BGPPeers of `node` that are not nodes of the cluster: leafs, or other routers."""
+    inside = {ip for each in nodes for ip in each.internal_ips}
+    return tuple(
+        peer
+        for peer in peers
+        if peer.peer_ip and peer_address(peer.peer_ip) not in inside and selects(peer, node)
+    )
+
+
 def selects(peer: BgpPeer, node: Speaker) -> bool:
     """Whether the BGPPeer applies to this node."""
     if peer.node:

@@ -44,6 +44,16 @@ def parse_summary(text: str) -> tuple[Peer, ...]:
         raise ValueError(f"not a summary of FRR's: {error!r}") from error
 
 
+def local_as(text: str) -> int | None:
+    """Return the router's own AS number by FRR's `show bgp summary json`; None if it is not there."""
+    try:
+        summary = json.loads(text)
+        families = [summary, *(each for each in summary.values() if isinstance(each, dict))]
+        return next((int(each["as"]) for each in families if "as" in each), None)
+    except MALFORMED:
+        return None
+
+
 def _peers(summary: Mapping[str, Any]) -> tuple[Peer, ...]:
     families = (
         [summary] if "peers" in summary else [each for each in summary.values() if isinstance(each, dict)]

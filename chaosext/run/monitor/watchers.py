@@ -229,7 +229,10 @@ done
 
 
 def read_look(line: str, endpoints: Asked, node_of: Mapping[str, str]) -> LeafLook:
-    """Parse one line. `node_of`: address -> node. Raises `ValueError` for a line that isn't FRR's."""
+    """Parse one line. `node_of`: address -> node. Raises `ValueError` for a line that isn't FRR's.
+
+    A leaf without any neighbor takes no part in the cluster's network: that it knows no route means nothing.
+    """
     answers = list(_values(line))
     if len(answers) != 1 + len(endpoints):
         raise ValueError(f"FRR does not answer: {line[:80]!r}")
@@ -239,7 +242,7 @@ def read_look(line: str, endpoints: Asked, node_of: Mapping[str, str]) -> LeafLo
     }
     routes = {
         f"{pod_on(each)} {each.ip}": leads_there(said)
-        for each, said in zip(endpoints, answers[1:], strict=True)
+        for each, said in zip(endpoints if sessions else (), answers[1:], strict=bool(sessions))
     }
     return LeafLook(sessions=sessions, routes=routes)
 

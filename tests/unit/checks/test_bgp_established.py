@@ -60,6 +60,23 @@ class CalicoCluster:
         return False
 
 
+REFLECTORS = bgp_peer("", node_selector="all()", peer_selector="rr == 'true'")
+
+
+class CalicoWith(CalicoCluster):
+    """A cluster with these BGPPeers, whose control-plane node is the route reflector."""
+
+    def __init__(self, *peers: Any) -> None:
+        self.peers = peers
+
+    def nodes(self) -> Any:
+        hub = node("cp", "172.18.0.2", "fc00::2", control_plane=True, labels={"rr": "true"})
+        return (hub, *NODES[1:])
+
+    def bgppeers(self) -> Any:
+        return self.peers
+
+
 def shell(name: str, text: str, exit_code: int = 0) -> ScriptedShell:
     return ScriptedShell(name, ShellResult(exit_code, text, ""))
 
@@ -68,6 +85,24 @@ def look(w1: str = UP, w2: str = UP, leaf: str | None = LEAF_UP) -> BgpEvidence:
     shells = {"w1": shell("w1", w1), "w2": shell("w2", w2)}
     switch = None if leaf is None else shell("leaf", leaf)
     return gather(CalicoCluster(), shells, switch)  # type: ignore[arg-type]
+
+
+def test_sessions_between_nodes_are_not_expected_of_the_leaf() -> None:
+    evidence = gather(CalicoWith(REFLECTORS), {}, shell("leaf", "{}"))  # type: ignore[arg-type]
+
+    assert evidence.expected["w1"] == ("172.18.0.2",)
+    assert evidence.leaf_nodes == ()
+
+
+def test_a_leaf_is_expected_to_peer_with_the_nodes_of_its_own_as() -> None:
+    racks = (
+        bgp_peer("172.18.0.8", node_selector="rack == 'a'", as_number=64601),
+        bgp_peer("172.18.0.9", node_selector="rack == 'b'", as_number=64602),
+    )
+    said = json.dumps({"ipv4Unicast": {"as": 64602, "peers": {"172.18.0.4": {"state": "Established"}}}})
+
+    assert gather(CalicoWith(*racks), {}, shell("leaf", said)).leaf_nodes == ("w2",)  # type: ignore[arg-type]
+    assert gather(CalicoWith(*racks), {}, shell("leaf", "{}")).leaf_nodes == ("w1", "w2")  # type: ignore[arg-type]
 
 
 def test_the_selector_decides_who_peers() -> None:

@@ -64,6 +64,12 @@ def test_a_line_that_is_not_frr_s_is_an_error(said: str) -> None:
         read_look(said, DNS, NODES)
 
 
+def test_a_leaf_without_neighbors_is_not_asked_for_routes() -> None:
+    routes = line()[len(line(asked=())) :]
+    for said in ('{"peers": {}}', '{"warning": "No BGP neighbors found"}', "{}"):
+        assert read_look(said + routes, DNS, NODES) == LeafLook(sessions={}, routes={})
+
+
 def test_first_what_is_wrong_then_what_has_changed() -> None:
     view = LeafView("leaf")
     assert told(view, look("10.244.1.2")) == [
