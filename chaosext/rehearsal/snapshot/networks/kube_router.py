@@ -2,7 +2,8 @@
 
 By default every node has a session with every other (`--nodes-full-mesh`), and each announces its Pods.
 
-Source: kube-router, docs/bgp.md, docs/user-guide.md and pkg/options (defaults of flags).
+Source: kube-router, docs/bgp.md, docs/user-guide.md, pkg/options (defaults of flags) and, of v2.1.0,
+pkg/controllers/routing/bgp_peers.go (sessions between nodes have no timers of their own).
 """
 
 from __future__ import annotations
@@ -35,10 +36,13 @@ _SWITCHES: Mapping[str, bool] = {
 }
 """Flag -> its default."""
 
-_VALUES = ("bgp-holdtime", "bgp-graceful-restart-time", "peer-router-ips")
+_VALUES = ("bgp-graceful-restart-time", "peer-router-ips")
 
-HOLD_S = RESTART_S = 90.0
-"""Defaults of `--bgp-holdtime` and `--bgp-graceful-restart-time`, in seconds."""
+HOLD_S = 90.0
+"""Hold time of sessions between nodes, in seconds: GoBGP's default, as `--bgp-holdtime` is for peers outside only."""
+
+RESTART_S = 90.0
+"""Default of `--bgp-graceful-restart-time`, in seconds."""
 
 _FLAG, _PART = re.compile(r"--([a-z-]+)(?:=(.*))?"), re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -79,7 +83,7 @@ def kube_router(seen: NetworkSigns) -> Shown:
         doubts=doubts,
         announcing=announcing,
         meshed=meshed,
-        hold_s=_seconds(flags.get("bgp-holdtime", ""), HOLD_S),
+        hold_s=HOLD_S,
         lingers_s=_seconds(flags.get("bgp-graceful-restart-time", ""), RESTART_S) if restart else 0.0,
     )
 

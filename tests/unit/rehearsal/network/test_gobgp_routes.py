@@ -46,16 +46,16 @@ def test_kube_routers_mesh_loses_the_control_plane_when_the_hold_time_ends() -> 
 
 
 def test_its_sessions_end_with_the_hold_time_less_a_keepalive() -> None:
-    """GoBGP's defaults: 90 s, a keepalive each 30 s, and up to 180 s until a connection gets through."""
+    """GoBGP's defaults: 90 s, a keepalive each 30 s, and up to 300 s until a connection gets through."""
     assert routes(MESH).changes_s(early) == (58.0, 480.0)
-    assert routes(MESH).changes_s(late) == (92.0, 660.0)
+    assert routes(MESH).changes_s(late) == (92.0, 780.0)
     assert "end 58 to 92 s after it (hold time 90 s)" in routes(MESH).proof.rests_on
 
 
 def test_graceful_restart_may_keep_their_routes_for_its_restart_time() -> None:
     graceful = replace(MESH, lingers_s=90.0)
     assert routes(graceful).changes_s(early) == (58.0, 480.0)
-    assert routes(graceful).changes_s(late) == (182.0, 660.0)
+    assert routes(graceful).changes_s(late) == (182.0, 780.0)
     assert "graceful restart" in routes(graceful).proof.rests_on
 
 

@@ -153,12 +153,12 @@ def test_of_kube_routers_arguments_only_what_decides_its_sessions_is_kept() -> N
     made["spec"]["containers"] = [
         {
             "name": "router",
-            "args": ["--run-router", "--peer-router-passwords=s3cr3t", "--bgp-holdtime", "30s"],
+            "args": ["--run-router", "--peer-router-passwords=s3cr3t", "--bgp-graceful-restart-time", "30s"],
         },
-        {"name": "other", "args": ["--bgp-holdtime=s3cr3t"]},
+        {"name": "other", "args": ["--bgp-graceful-restart-time=s3cr3t"]},
     ]
     router, other = kept(made)["spec"]["containers"]
-    assert router["command"] == ["kube-router", "--bgp-holdtime=30s", "--run-router=true"]
+    assert router["command"] == ["kube-router", "--bgp-graceful-restart-time=30s", "--run-router=true"]
     assert "command" not in other
     noted = node("worker-1")
     noted["metadata"]["annotations"] = {

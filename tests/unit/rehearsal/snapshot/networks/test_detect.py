@@ -581,6 +581,11 @@ def test_pods_on_nodes_that_announce_nothing_are_not_reached(read: Read, items: 
     assert found.reaches(ONE, CP) is False
 
 
+def test_kube_routers_flag_for_peers_outside_leaves_the_hold_time_between_nodes_alone(read: Read) -> None:
+    """`--bgp-holdtime` reaches external peers only: a longer one does not keep routes across the cut for longer."""
+    assert read(*routers("--bgp-holdtime=300s")).network.hold_s == 90.0
+
+
 @pytest.mark.parametrize(
     ("said", "alternatives"), [("false", []), ("true", ["Cilium's agents"]), ("", ["Cilium's agents"])]
 )
