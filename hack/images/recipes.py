@@ -23,7 +23,8 @@ CALICO = GoModule(
 )
 ISTIO = GoModule(path="istio.io/istio", version="v0.0.0-20260827124520-eed52ebb66ad")
 
-COREDNS_PLUGINS = (  # in CoreDNS' own order; those of kubeadm's Corefile, and log and whoami to look around with
+COREDNS_PLUGINS = (  # in CoreDNS' own order; those of kubeadm's Corefile and of the node-local cache, log and whoami
+    ("bind", "bind"),
     ("ready", "ready"),
     ("health", "health"),
     ("prometheus", "metrics"),
@@ -92,7 +93,7 @@ def kwok() -> GoBuild:
 
 
 def coredns() -> GoBuild:
-    """CoreDNS with the plugins that kubeadm's Corefile names: without the cloud plugins it is a third of the size."""
+    """CoreDNS with the plugins of the testbed's Corefiles: without the cloud plugins it is a third of the size."""
     path = COREDNS.path
     imports = "".join(f'\t_ "{path}/plugin/{package}"\n' for _, package in COREDNS_PLUGINS)
     directives = ", ".join(f'"{directive}"' for directive, _ in COREDNS_PLUGINS)
