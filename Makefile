@@ -21,7 +21,7 @@ rehearse: $(VENV)/.installed ## Predict a cut for the bundled snapshots, in seco
 	done
 
 gameday: engine-or-root machine $(VENV)/.installed engine needed-images ## Bring up the testbed, cut, heal, roll back, verify; exit code 0 if the incident was reproduced
-	$(BIN)/chaosext testbed up
+	$(BIN)/chaosext testbed up --sidecars classic
 	$(BIN)/chaosext run $(EXPERIMENT) --expect deviated
 
 # Checked before anything is installed, so that a machine that cannot have a testbed fails at once.
@@ -82,7 +82,7 @@ browser-test: machine $(VENV)/.installed ## Test the HTML report in Chromium: si
 	$(BIN)/pytest -q tests/browser
 
 trust: engine-or-root machine $(VENV)/.installed engine needed-images ## Measure every promise of docs/safety.md, row by row (under 30 minutes)
-	$(BIN)/chaosext testbed up
+	$(BIN)/chaosext testbed up --sidecars classic
 	$(BIN)/python -m tests.trust
 
 kind-test: $(VENV)/.installed ## Run the tests that need a testbed (bring it up first)

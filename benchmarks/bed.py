@@ -12,4 +12,9 @@ UP_TIMEOUT_S = 3600
 
 def ensure_up() -> None:
     """Bring the testbed `chaosext` up, or see that it is. Its progress goes to stderr."""
-    subprocess.run([CHAOSEXT, "testbed", "up"], check=True, stdout=subprocess.DEVNULL, timeout=UP_TIMEOUT_S)
+    subprocess.run(
+        [CHAOSEXT, "testbed", "up", "--sidecars", "classic"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=UP_TIMEOUT_S,
+    )

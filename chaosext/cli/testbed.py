@@ -30,14 +30,15 @@ Examples:
   chaosext testbed up --timings production --workers 3
   chaosext testbed up --images bundle-full.tar
   chaosext testbed up --network calico-reflectors
-  chaosext testbed up --mitigation dns-affinity --sidecars native
+  chaosext testbed up --sidecars classic                          the incident, as it was
+  chaosext testbed up --dns nodelocal --mitigation serve-stale
   chaosext testbed up --clusters 2       a second cluster, NAME-b, a load balancer, and customers
 """
 
 
 @click.group()
 def testbed() -> None:
-    """Bring a testbed up and down: kind, Calico (BGP to a leaf), Istio, a meshed shop."""
+    """Bring a testbed up and down: kind, a Pod network, a leaf router, Istio, a shop."""
 
 
 @testbed.command(epilog=UP_EXAMPLES)
@@ -55,33 +56,40 @@ def testbed() -> None:
 )
 @click.option(
     "--network",
-    default="calico-bgp",
-    show_default=True,
     metavar="NAME",
     help="How Pods reach each other: calico-bgp (the incident's: only workers peer with the leaf), calico-mesh "
     "(every node with every other), calico-racks (an AS and a leaf per rack), calico-reflectors (through the "
-    "control-plane nodes) or calico-vxlan.",
+    "control-plane nodes) or calico-vxlan.  [default: as it is, calico-bgp]",
 )
 @click.option(
-    "--timings",
-    default="accelerated",
-    show_default=True,
-    metavar="accelerated|production",
-    help="20 s grace and 20 s tolerations, or Kubernetes' defaults (50 s and 300 s).",
+    "--mesh",
+    metavar="NAME",
+    help="istio, istio-dns-capture (sidecars answer lookups of Services), or none.  [default: as it is, istio]",
 )
 @click.option(
     "--sidecars",
-    default="classic",
-    show_default=True,
-    metavar="classic|native",
-    help="Envoy beside the application, or as a native sidecar.",
+    metavar="native|classic",
+    help="Envoy as a native sidecar, or beside the application as in the incident.  [default: as it is, native]",
+)
+@click.option(
+    "--dns",
+    metavar="NAME",
+    help="coredns (on two workers), nodelocal (a cache on each node), nodelocal-serve-stale, dns-daemonset (a server "
+    "on each node), or on-control-plane (as on a fresh kubeadm cluster).  [default: as it is, coredns]",
+)
+@click.option(
+    "--timings",
+    metavar="accelerated|production",
+    help="20 s grace and 20 s tolerations, or Kubernetes' defaults (50 s and 300 s).  "
+    "[default: as it is, accelerated]",
 )
 @click.option(
     "--mitigation",
     "mitigations",
     multiple=True,
-    metavar="dns-affinity",
-    help="dns-affinity keeps kube-dns off nodes without BGP.",
+    metavar="NAME",
+    help="A change that `chaosext rehearse` may recommend, by its name, such as dns-affinity; repeatable.  "
+    "[default: as it is, none]",
 )
 @click.option(
     "--clusters",
@@ -89,7 +97,9 @@ def testbed() -> None:
     help="2: a second, smaller cluster with the same shop, a load balancer in front of both, and customers.  "
     "[default: as it is, 1]",
 )
-@click.option("--workers", type=int, help="Number of workers.  [default: as the configuration says, 2]")
+@click.option(
+    "--workers", type=int, help="Number of workers.  [default: as it is, or as the configuration says, 2]"
+)
 @click.option(
     "--config",
     type=InputFile(),
@@ -102,9 +112,11 @@ def up(
     name: str,
     images: str,
     registry: str | None,
-    network: str,
-    timings: str,
-    sidecars: str,
+    network: str | None,
+    mesh: str | None,
+    sidecars: str | None,
+    dns: str | None,
+    timings: str | None,
     mitigations: tuple[str, ...],
     clusters: int | None,
     workers: int | None,
@@ -118,17 +130,24 @@ def up(
     Refused while a run uses the testbed.
     """
     from chaosext.testbed.bringup import bring_up
-    from chaosext.testbed.config import make_blueprint, read_kind_config
+    from chaosext.testbed.config import checked_name, make_blueprint, read_kind_config
+    from chaosext.testbed.lifecycle import existing_record
     from chaosext.testbed.stage_progress import Progress
 
+    existing = existing_record(checked_name(name))
+    if workers is None and config is None and "workers" in existing:
+        workers = int(existing["workers"])
     blueprint = make_blueprint(
         name=name,
         config_text=read_kind_config(config),
         network=network,
-        timings=timings,
+        mesh=mesh,
         sidecars=sidecars,
+        dns=dns,
+        timings=timings,
         mitigations=mitigations,
         workers=workers,
+        existing=existing,
     )
     _require_no_run(name, force=force)
     second = _second(blueprint, clusters)

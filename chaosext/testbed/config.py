@@ -19,7 +19,13 @@ import yaml
 from chaosext.cluster.object_files import parse_yaml
 from chaosext.model.errors import Refused
 from chaosext.model.files import read_file
-from chaosext.testbed.options import ControlPlaneTimings, PodNetwork, Sidecars, StoryMitigation, chosen
+from chaosext.testbed.bed_options import BedOptions, make_options
+from chaosext.testbed.node_local_cache import KUBELET_PATCH
+from chaosext.testbed.options import (
+    ControlPlaneTimings,
+    StoryMitigation,
+    chosen,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,10 +56,16 @@ ACCELERATED_FLAGS: Mapping[str, Mapping[str, str]] = {
 DEFAULT_GRACE = "50s"
 DEFAULT_TOLERATION_S = "300"
 
+KUBEADM_CONTROLLERS = "*,bootstrapsigner,tokencleaner"
+"""kube-controller-manager's `--controllers` (cmd/kubeadm/app/phases/controlplane/manifests.go)."""
+
+NO_EVICTIONS = "-taint-eviction-controller"
+"""Turns evictions off, with Kubernetes 1.29 or newer, as `pause-evictions` of `chaosext rehearse` does."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """A testbed as configured. `kind_config` already has the number of workers and the timings.
+    """A testbed as configured. `kind_config` already has all that kind and kubeadm must know of the options.
 
     `second_of`: the testbed whose second cluster this is; both share a load balancer, and are brought up and
     removed together. "" for none.
@@ -61,10 +73,8 @@ class Blueprint:
 
     name: str
     kind_config: KindConfig
-    network: PodNetwork = PodNetwork.CALICO_BGP
+    options: BedOptions
     timings: ControlPlaneTimings = ControlPlaneTimings.ACCELERATED
-    sidecars: Sidecars = Sidecars.CLASSIC
-    mitigations: tuple[StoryMitigation, ...] = ()
     second_of: str = ""
 
     @property
@@ -105,10 +115,8 @@ class Blueprint:
         return {
             "control planes": str(self.control_planes),
             "workers": str(self.workers),
-            "network": self.network.value,
             "timings": self.timings.value,
-            "sidecars": self.sidecars.value,
-            "mitigations": ",".join(self.mitigations) or "none",
+            **self.options.record(),
             "images": image_source,
             "node image": node_image,
             "kind configuration": digest[:16],
@@ -121,28 +129,37 @@ def make_blueprint(
     *,
     name: str = DEFAULT_NAME,
     config_text: str,
-    network: str = PodNetwork.CALICO_BGP,
-    timings: str = ControlPlaneTimings.ACCELERATED,
-    sidecars: str = Sidecars.CLASSIC,
+    network: str | None = None,
+    mesh: str | None = None,
+    sidecars: str | None = None,
+    dns: str | None = None,
+    timings: str | None = None,
     mitigations: Sequence[str] = (),
     workers: int | None = None,
+    existing: Mapping[str, str] | None = None,
 ) -> Blueprint:
-    """Return the blueprint for a kind configuration's text and the options; `workers=None` uses the file's number.
+    """Return the blueprint for a kind configuration's text and the options.
+
+    An option that is not given is as in the record of the `existing` testbed, or else the default; `workers=None`
+    uses the file's number.
 
     Raises `Refused`, which names the field and the fix.
     """
-    config = parse_kind_config(config_text)
-    if workers is not None:
+    config, found = parse_kind_config(config_text), existing or {}
+    if workers is not None and workers != len(nodes_of(config, "worker")):
         config = with_workers(config, workers)
-    speed = chosen(ControlPlaneTimings, timings, "timings")
-    derived = accelerate(config) if speed is ControlPlaneTimings.ACCELERATED else slow_down(config)
+    speed = chosen(
+        ControlPlaneTimings, timings or found.get("timings", ControlPlaneTimings.ACCELERATED), "timings"
+    )
+    options = make_options(
+        network=network, mesh=mesh, sidecars=sidecars, dns=dns, mitigations=mitigations, existing=found
+    )
+    timed = accelerate(config) if speed is ControlPlaneTimings.ACCELERATED else slow_down(config)
     return Blueprint(
         name=checked_name(name),
-        kind_config=_checked(derived),
-        network=chosen(PodNetwork, network, "network"),
+        kind_config=_checked(with_options(timed, options)),
+        options=options,
         timings=speed,
-        sidecars=chosen(Sidecars, sidecars, "sidecars"),
-        mitigations=tuple(sorted({chosen(StoryMitigation, each, "mitigation") for each in mitigations})),
     )
 
 
@@ -226,10 +243,19 @@ def accelerate(config: KindConfig) -> KindConfig:
     }
     if not missing:
         return config
-    patch: dict[str, Any] = {"kind": "ClusterConfiguration"}
-    patch |= {component: {"extraArgs": flags} for component, flags in missing.items()}
-    patches = [*(config.get("kubeadmConfigPatches") or []), yaml.safe_dump(patch, sort_keys=False)]
-    return {**config, "kubeadmConfigPatches": patches}
+    return _patched(config, _flags_patch(missing))
+
+
+def with_options(config: KindConfig, options: BedOptions) -> KindConfig:
+    """Return the configuration with what kubelets and the control plane must know of the options."""
+    if options.caches_on_nodes:
+        config = _patched(config, KUBELET_PATCH)
+    if StoryMitigation.PAUSE_EVICTIONS in options.mitigations:
+        running = _flags(config, "controllerManager").get("controllers", KUBEADM_CONTROLLERS)
+        config = _patched(
+            config, _flags_patch({"controllerManager": {"controllers": f"{running},{NO_EVICTIONS}"}})
+        )
+    return config
 
 
 def slow_down(config: KindConfig) -> KindConfig:
@@ -265,6 +291,18 @@ def checked_name(name: str) -> str:
             "use at most 30 of a-z, 0-9 and '-', not at the ends",
         )
     return name
+
+
+def _flags_patch(flags: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Return a patch of kubeadm's configuration that sets flags: component -> flag -> value."""
+    return {"kind": "ClusterConfiguration"} | {
+        name: {"extraArgs": dict(each)} for name, each in flags.items()
+    }
+
+
+def _patched(config: KindConfig, patch: dict[str, Any]) -> KindConfig:
+    patches = [*(config.get("kubeadmConfigPatches") or []), yaml.safe_dump(patch, sort_keys=False)]
+    return {**config, "kubeadmConfigPatches": patches}
 
 
 def _seconds(flags: Mapping[str, str], name: str) -> str:

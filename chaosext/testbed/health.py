@@ -8,26 +8,34 @@ from typing import TYPE_CHECKING, Any
 from chaosext.cluster.objects import Node, Pod
 from chaosext.nodes.frr import ESTABLISHED
 from chaosext.sentinel.sentinel_image import image_name
-from chaosext.testbed import dns_install, istio_install, shop_install
+from chaosext.testbed import dns_install, istio_install, node_local_cache, shop_install
+from chaosext.testbed.bed_options import recorded_options
 from chaosext.testbed.bed_sessions import NONE_BY_DESIGN, bgp_state, leaf_states, read_sessions
 from chaosext.testbed.delivery import nodes_without
-from chaosext.testbed.networks.catalogue import network_of
+from chaosext.testbed.networks.catalogue import network_for, network_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from chaosext.testbed.bed_options import BedOptions
     from chaosext.testbed.bed_sessions import BedSessions
     from chaosext.testbed.containers import NodeContainer
+    from chaosext.testbed.dns_install import Homes
     from chaosext.testbed.kubectl import Kubectl
 
 KUBE_DNS_LABEL = ("k8s-app", "kube-dns")
-EXPECTED_WORKLOADS = (
-    (dns_install.NAMESPACE, "calico-node"),
-    (dns_install.NAMESPACE, dns_install.DEPLOYMENT),
-    (istio_install.NAMESPACE, "istiod"),
-    *((shop_install.NAMESPACE, service) for service in shop_install.SERVICES),
-    (shop_install.CLIENTS_NAMESPACE, shop_install.CLIENT),
-)
+
+
+def expected_workloads(options: BedOptions) -> tuple[tuple[str, str], ...]:
+    """Return namespace and name of each workload that a testbed with these options must have."""
+    return (
+        network_for(options).agent,
+        (dns_install.NAMESPACE, dns_install.DEPLOYMENT),
+        *([node_local_cache.WORKLOAD] if options.caches_on_nodes else []),
+        *([(istio_install.NAMESPACE, "istiod")] if options.is_meshed else []),
+        *((shop_install.NAMESPACE, service) for service in shop_install.SERVICES),
+        (shop_install.CLIENTS_NAMESPACE, shop_install.CLIENT),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +106,13 @@ class BedStatus:
     @property
     def missing(self) -> tuple[str, ...]:
         """One line for each deviation from the steady state; empty if there is none."""
+        options = recorded_options(self.record)
         return (
             *_missing_nodes(self.nodes),
             *_missing_sessions(self.nodes),
             *_missing_leafs(self.further_leafs),
-            *missing_kube_dns(self.nodes, self.pods),
-            *_missing_workloads(self.workloads, (network_of(self.record).agent, *EXPECTED_WORKLOADS)),
+            *missing_kube_dns(kube_dns_homes(options, self.nodes), self.pods),
+            *_missing_workloads(self.workloads, expected_workloads(options)),
             *_missing_pods(self.pods),
             *_missing_sentinels(self.without_sentinel),
         )
@@ -254,13 +263,21 @@ def _missing_leafs(leafs: Iterable[LeafHealth]) -> list[str]:
     ]
 
 
-def missing_kube_dns(nodes: Iterable[NodeHealth], pods: Iterable[PodHealth]) -> list[str]:
-    """List misplaced kube-dns: Pods that are not on workers, or Pods on fewer workers than they should use."""
-    workers = {node.name for node in nodes if node.role == "worker"}
+def kube_dns_homes(options: BedOptions, nodes: Iterable[NodeHealth]) -> Homes:
+    """Return where kube-dns belongs."""
+    roles = {each.name: each.role for each in nodes}
+    control_planes, workers = (
+        [name for name, role in roles.items() if role == wanted] for wanted in ("control-plane", "worker")
+    )
+    return dns_install.homes_of(options, control_planes, workers)
+
+
+def missing_kube_dns(homes: Homes, pods: Iterable[PodHealth]) -> list[str]:
+    """List misplaced kube-dns: Pods that are on other nodes, or on fewer nodes than they should be."""
     places = {pod.name: pod.node for pod in pods if pod.kube_dns and pod.ready}
-    astray = [f"kube-dns Pod {pod} is on {node}" for pod, node in places.items() if node not in workers]
-    spread, wanted = len(set(places.values()) & workers), min(dns_install.REPLICAS, len(workers))
-    thin = [f"kube-dns is ready on {spread} of {wanted} workers"] if spread < wanted else []
+    astray = [f"kube-dns Pod {pod} is on {node}" for pod, node in places.items() if node not in homes.nodes]
+    spread = len(set(places.values()) & homes.nodes)
+    thin = [f"kube-dns is ready on {spread} of {homes.wanted} {homes.title}"] if spread < homes.wanted else []
     return [*astray, *thin]
 
 

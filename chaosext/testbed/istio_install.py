@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from chaosext.testbed.commands import run_command
 from chaosext.testbed.options import Sidecars
 
+DNS_PROXYING = {"ISTIO_META_DNS_CAPTURE": "true", "ISTIO_META_DNS_AUTO_ALLOCATE": "true"}
+"""Sidecars answer lookups of Services, and forward others (istio.io, "DNS Proxying")."""
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -28,8 +31,8 @@ def base_values() -> dict[str, Any]:
     return {"global": {"istioNamespace": NAMESPACE}}
 
 
-def istiod_values(*, hub: str, tag: str, sidecars: Sidecars) -> dict[str, Any]:
-    """Return the values of chart `istio-control/istio-discovery`.
+def istiod_values(*, hub: str, tag: str, sidecars: Sidecars, captures_dns: bool = False) -> dict[str, Any]:
+    """Return the values of chart `istio-control/istio-discovery`; with `captures_dns`, sidecars answer lookups.
 
     ALPN and metadata-exchange filters and telemetry need Istio's own Envoy build; stock Envoy rejects them.
     """
@@ -48,7 +51,7 @@ def istiod_values(*, hub: str, tag: str, sidecars: Sidecars) -> dict[str, Any]:
         "meshConfig": {
             "enablePrometheusMerge": False,
             "defaultProviders": {"metrics": []},
-            "defaultConfig": {"concurrency": 1},
+            "defaultConfig": {"concurrency": 1, **({"proxyMetadata": DNS_PROXYING} if captures_dns else {})},
         },
         "global": {
             "istioNamespace": NAMESPACE,

@@ -16,7 +16,7 @@ from chaosext.testbed.stages import BringUp
 from chaosext.testbed.wait import NotInTime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from chaosext.testbed.config import Blueprint
     from chaosext.testbed.containers import NodeContainer
@@ -79,6 +79,15 @@ def claim(blueprint: Blueprint, images: ImageSet) -> None:
             f"testbed {name} is up with another configuration ({'; '.join(changes)})",
             f"run `chaosext testbed down --name {name}` first, or choose another --name",
         )
+
+
+def existing_record(name: str) -> Mapping[str, str]:
+    """Return the record of the testbed with that name; {} if there is none, or no engine answers."""
+    try:
+        mark = containers.find_container(leaf.leaf_name(name))
+    except CommandFailed:
+        return {}
+    return (leaf.recorded(mark) if mark else None) or {}
 
 
 def status(name: str) -> BedStatus:

@@ -27,17 +27,50 @@ class ControlPlaneTimings(StrEnum):
     PRODUCTION = "production"
 
 
-class Sidecars(StrEnum):
-    """Whether Envoy is a container beside the application, or a native sidecar (an init container)."""
+class MeshChoice(StrEnum):
+    """Whether the shop's Pods have a sidecar of Istio, and whether it answers their lookups of Services."""
 
-    CLASSIC = "classic"
+    ISTIO = "istio"
+    ISTIO_DNS_CAPTURE = "istio-dns-capture"
+    NONE = "none"
+
+
+class Sidecars(StrEnum):
+    """Whether Envoy is a native sidecar (an init container, Istio's default since 1.27) or a container of its own."""
+
     NATIVE = "native"
+    CLASSIC = "classic"
+
+
+class DnsChoice(StrEnum):
+    """Which servers answer the Pods' lookups, and where these run.
+
+    - coredns: kubeadm's Deployment, on two workers.
+    - nodelocal: the same, behind a cache on each node that the node's Pods ask.
+    - nodelocal-serve-stale: the caches answer expired names for a day.
+    - dns-daemonset: one server on each node whose Pods other nodes reach, none of which is ever evicted.
+    - on-control-plane: kubeadm's Deployment, on the first control-plane node, as on a fresh kubeadm cluster.
+    """
+
+    COREDNS = "coredns"
+    NODELOCAL = "nodelocal"
+    NODELOCAL_SERVE_STALE = "nodelocal-serve-stale"
+    DNS_DAEMONSET = "dns-daemonset"
+    ON_CONTROL_PLANE = "on-control-plane"
 
 
 class StoryMitigation(StrEnum):
-    """A mitigation that prevents the end of the incident."""
+    """A mitigation that may prevent the end of the incident, by the name that `chaosext rehearse` recommends it."""
 
     DNS_AFFINITY = "dns-affinity"
+    BGP_ON_CONTROL_PLANE = "bgp-on-control-plane"
+    LONGER_TOLERATIONS = "longer-tolerations"
+    NODELOCAL_DNS = "nodelocal-dns"
+    SERVE_STALE = "serve-stale"
+    DNS_CAPTURE = "dns-capture"
+    REFLECTORS_OFF_CONTROL_PLANE = "reflectors-off-control-plane"
+    PAUSE_EVICTIONS = "pause-evictions"
+    SPREAD = "spread"
 
 
 def chosen(kind: type[Choice], value: str, field: str) -> Choice:

@@ -1,4 +1,4 @@
-"""The sample workload: two meshed services that call each other, and clients outside of the mesh. Pure."""
+"""The sample workload: two services that call each other, meshed or not, and clients outside of the mesh. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ REPLICAS_PER_WORKER = 2
 """More than one replica per node, so that the loss of a node moves several Pods to another."""
 
 
-def shop_objects(*, image: str, workers: int) -> list[Manifest]:
-    """Return the meshed namespace with `storefront` and `catalog`, each of which calls the other at /call."""
+def shop_objects(*, image: str, workers: int, meshed: bool = True) -> list[Manifest]:
+    """Return the namespace with `storefront` and `catalog`, each of which calls the other at /call.
+
+    If it is `meshed`, Istio gives their Pods a sidecar.
+    """
     storefront, catalog = SERVICES
     replicas = REPLICAS_PER_WORKER * workers
     return [
-        namespace(NAMESPACE, labels={"istio-injection": "enabled"}),
+        namespace(NAMESPACE, labels={"istio-injection": "enabled"} if meshed else {}),
         *_service(storefront, image, replicas, calls=catalog),
         *_service(catalog, image, replicas, calls=storefront),
     ]

@@ -21,6 +21,7 @@ from chaosext.testbed import (
     istio_install,
     kubeconfig_entry,
     leaf,
+    node_local_cache,
     shop_install,
 )
 from chaosext.testbed.bed_sessions import (
@@ -31,19 +32,21 @@ from chaosext.testbed.bed_sessions import (
     read_sessions,
 )
 from chaosext.testbed.commands import CommandFailed
-from chaosext.testbed.health import make_status, missing_kube_dns
+from chaosext.testbed.health import kube_dns_homes, make_status, missing_kube_dns
 from chaosext.testbed.kubectl import Kubectl, first_control_plane, namespace, parse_documents
 from chaosext.testbed.leaf import LeafPlan
-from chaosext.testbed.networks.catalogue import NETWORKS
+from chaosext.testbed.networks.catalogue import network_for
 from chaosext.testbed.networks.network_setup import NetworkInputs
+from chaosext.testbed.options import DnsChoice
 from chaosext.testbed.wait import GaveUp, NotInTime, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from chaosext.testbed.bed_sessions import BedSessions
     from chaosext.testbed.config import Blueprint
     from chaosext.testbed.containers import NodeContainer
+    from chaosext.testbed.dns_install import Homes
     from chaosext.testbed.health import BedStatus
     from chaosext.testbed.kubectl import Manifest
     from chaosext.testbed.node_images import ImageSet
@@ -86,7 +89,8 @@ class BringUp:
         self.images = images
         self.progress = progress
         self.status = status
-        self.network = NETWORKS[blueprint.network]
+        self.options = blueprint.options
+        self.network = network_for(blueprint.options)
         self.kubectl = Kubectl(first_control_plane(blueprint.name))
         self.stop = threading.Event()
 
@@ -126,7 +130,8 @@ class BringUp:
                 marked,
                 pool.submit(self.await_sessions, ready, marked),
                 pool.submit(self.place_kube_dns, held, ready),
-                pool.submit(self.start_mesh, applied, ready),
+                pool.submit(self.start_node_caches, api, ready),
+                pool.submit(self.start_mesh_and_shop, applied, ready),
                 pool.submit(self.start_clients, ready),
             ]
             try:
@@ -229,7 +234,7 @@ class BringUp:
         """Apply the network's objects, batch by batch."""
         batches = self.network.batches(self.network_inputs(leaf_ips.result()))
         api.result()
-        with self.stage(f"Apply the network {self.blueprint.network}"):
+        with self.stage(f"Apply the network {self.options.network}"):
             for batch in batches:
                 self.kubectl.apply(batch)
                 kinds = [each["metadata"]["name"] for each in batch if each["kind"] == DEFINITION]
@@ -252,7 +257,9 @@ class BringUp:
     def hold_kube_dns(self, api: Future[None]) -> None:
         """Prevent kube-dns Pods until workers are Ready: the control plane is Ready first, and would get them."""
         api.result()
-        if patch := dns_install.deployment_patch_json(self.blueprint.mitigations):
+        if not self.kubectl.exists(dns_install.NAMESPACE, f"deployment/{dns_install.DEPLOYMENT}"):
+            return  # a DaemonSet has replaced it
+        if patch := dns_install.deployment_patch_json(self.options.mitigations):
             self.kubectl.run("patch", *dns_install.TARGET, "--type=strategic", f"--patch={patch}")
         if not self.kube_dns_is_placed():
             self.kubectl.run("scale", *dns_install.TARGET, "--replicas=0")
@@ -309,23 +316,66 @@ class BringUp:
         )  # fmt: skip
 
     def place_kube_dns(self, held: Future[None], ready: Future[None]) -> None:
-        """Start kube-dns again, with the control plane cordoned, until its Pods are on the workers."""
+        """Start kube-dns again, with all other nodes cordoned, until its Pods are where they belong."""
         held.result()
         ready.result()
-        with self.stage("Move kube-dns to the workers"), self.cordoned_control_planes():
+        if self.options.dns_in_force is DnsChoice.DNS_DAEMONSET:
+            self.replace_kube_dns()
+            return
+        homes = self.kube_dns_homes()
+        others = [
+            each.name for each in self.machines() if each.is_kubernetes_node and each.name not in homes.nodes
+        ]
+        with self.stage(f"Move kube-dns to the {homes.title}"), self.cordoned(others):
             for _ in range(PLACEMENT_ATTEMPTS):
                 if self.kube_dns_is_placed():
                     return
                 self.kubectl.run("scale", *dns_install.TARGET, "--replicas=0")
                 self.kubectl.wait("--for=delete", "pods", *dns_install.PODS, timeout_s=GONE_S)
                 self.kubectl.run("scale", *dns_install.TARGET, f"--replicas={dns_install.REPLICAS}")
-                self.await_rollout(dns_install.NAMESPACE, dns_install.DEPLOYMENT)
+                self.await_rollout(dns_install.NAMESPACE, f"deployment/{dns_install.DEPLOYMENT}")
         if not self.kube_dns_is_placed():
             look = "see `kubectl --namespace kube-system get pods --output wide`"
-            raise NotInTime(f"kube-dns is not on the workers after {PLACEMENT_ATTEMPTS} attempts", look)
+            raise NotInTime(f"kube-dns is not on the {homes.title} after {PLACEMENT_ATTEMPTS} attempts", look)
+
+    def replace_kube_dns(self) -> None:
+        """Replace kubeadm's Deployment by a DaemonSet behind the same Service."""
+        with self.stage("Start kube-dns on each node"):
+            if self.kubectl.exists(dns_install.NAMESPACE, f"deployment/{dns_install.DEPLOYMENT}"):
+                deployment = self.kubectl.get(*dns_install.TARGET)
+                everywhere = self.options.control_plane_is_reached
+                self.kubectl.apply([dns_install.daemon_set(deployment, everywhere=everywhere)])
+                self.kubectl.run("delete", *dns_install.TARGET)
+            self.await_rollout(dns_install.NAMESPACE, f"daemonset/{dns_install.DEPLOYMENT}")
+
+    def start_node_caches(self, api: Future[None], ready: Future[None]) -> None:
+        """Start a DNS cache on each node, if the options say so, at the address that kubelets give to Pods."""
+        if not self.options.caches_on_nodes:
+            return
+        api.result()
+        for machine in self.machines():
+            if machine.is_kubernetes_node:
+                containers.node_script(machine.name, node_local_cache.ADDRESS_SCRIPT)
+        ready.result()
+        space, name = node_local_cache.WORKLOAD
+        coredns = self.kubectl.get(*dns_install.TARGET)["spec"]["template"]["spec"]["containers"][0]
+        objects = node_local_cache.cache_objects(
+            service_subnet=self.blueprint.service_subnet,
+            image=coredns["image"],
+            serves_stale=self.options.dns_in_force is DnsChoice.NODELOCAL_SERVE_STALE,
+        )
+        with self.stage("Start a DNS cache on each node"):
+            self.kubectl.apply(objects)
+            self.await_rollout(space, f"daemonset/{name}")
+
+    def start_mesh_and_shop(self, applied: Future[None], ready: Future[None]) -> None:
+        """Start istiod, if there is a mesh, then the shop, so that all Pods of it are injected and spread."""
+        if self.options.is_meshed:
+            self.start_mesh(applied, ready)
+        ready.result()
+        self.start_shop()
 
     def start_mesh(self, applied: Future[None], ready: Future[None]) -> None:
-        """Start istiod, then the shop, so that all of its Pods are injected and spread over all workers."""
         base, istiod = self.render_istio()
         applied.result()
         with self.stage("Apply Istio's definitions"):
@@ -334,14 +384,16 @@ class BringUp:
         ready.result()
         with self.stage("Start istiod"):
             self.kubectl.apply(istiod)
-            self.await_rollout(istio_install.NAMESPACE, "istiod")
-        self.start_shop()
+            self.await_rollout(istio_install.NAMESPACE, "deployment/istiod")
 
     def render_istio(self) -> tuple[str, list[Manifest]]:
         """Return chart base as YAML text (long, and unchanged), and istiod's objects with chaosext's overlay."""
         images, charts = self.images, self.images.istio_charts
         values = istio_install.istiod_values(
-            hub=images.istio_hub, tag=images.istio_tag, sidecars=self.blueprint.sidecars
+            hub=images.istio_hub,
+            tag=images.istio_tag,
+            sidecars=self.options.sidecars,
+            captures_dns=self.options.captures_dns,
         )
         discovery = charts / "istio-control" / "istio-discovery"
         base = istio_install.render(
@@ -359,15 +411,19 @@ class BringUp:
     def start_shop(self) -> None:
         with self.stage("Start the shop"):
             self.kubectl.apply(
-                shop_install.shop_objects(image=self.images.shop_image, workers=self.blueprint.workers)
+                shop_install.shop_objects(
+                    image=self.images.shop_image,
+                    workers=self.blueprint.workers,
+                    meshed=self.options.is_meshed,
+                )
             )
             for service in shop_install.SERVICES:
-                self.await_rollout(shop_install.NAMESPACE, service)
+                self.await_rollout(shop_install.NAMESPACE, f"deployment/{service}")
 
-    def await_rollout(self, space: str, deployment: str) -> None:
+    def await_rollout(self, space: str, workload: str) -> None:
         self.patiently(
-            lambda slice_s: self.kubectl.rollout(space, f"deployment/{deployment}", timeout_s=slice_s),
-            what=f"deployment {space}/{deployment}",
+            lambda slice_s: self.kubectl.rollout(space, workload, timeout_s=slice_s),
+            what=f"{workload} in {space}",
             look=f"see `kubectl --namespace {space} describe pods`", timeout_s=ROLLOUT_S,
         )  # fmt: skip
 
@@ -430,7 +486,14 @@ class BringUp:
             record={},
             containers=self.machines(),
         )
-        return not missing_kube_dns(found.nodes, found.pods)
+        return not missing_kube_dns(kube_dns_homes(self.options, found.nodes), found.pods)
+
+    def kube_dns_homes(self) -> Homes:
+        nodes = [each for each in self.machines() if each.is_kubernetes_node]
+        names = {
+            role: [each.name for each in nodes if each.role == role] for role in ("control-plane", "worker")
+        }
+        return dns_install.homes_of(self.options, names["control-plane"], names["worker"])
 
     def await_api(self) -> None:
         """Wait until kubeadm has installed its add-ons, which means that credentials and kube-dns exist."""
@@ -441,7 +504,7 @@ class BringUp:
                 stop=self.stop,
             )  # fmt: skip
             wait_until(
-                lambda: self.kubectl.exists(dns_install.NAMESPACE, f"deployment/{dns_install.DEPLOYMENT}"),
+                lambda: self.kubectl.exists(dns_install.NAMESPACE, f"service/{dns_install.SERVICE}"),
                 what="kubeadm's add-ons", look=f"see `docker logs {self.kubectl.control_plane}`", timeout_s=API_S,
                 stop=self.stop,
             )  # fmt: skip
@@ -459,14 +522,13 @@ class BringUp:
         return True
 
     @contextmanager
-    def cordoned_control_planes(self) -> Iterator[None]:
-        """Keep the scheduler off control-plane nodes while kube-dns is placed."""
-        selector = f"--selector={dns_install.CONTROL_PLANE_LABEL}"
-        self.kubectl.run("cordon", selector)
+    def cordoned(self, nodes: Sequence[str]) -> Iterator[None]:
+        """Keep the scheduler off these nodes while kube-dns is placed."""
+        self.kubectl.run("cordon", *nodes)
         try:
             yield
         finally:
-            self.kubectl.run("uncordon", selector)
+            self.kubectl.run("uncordon", *nodes)
 
 
 def _raise_first(stages: list[Future[Any]]) -> None:

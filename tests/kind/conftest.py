@@ -1,4 +1,4 @@
-"""Tests on the real testbed: `chaosext testbed up` first. They leave it in its steady state."""
+"""Tests on the real testbed: `chaosext testbed up --sidecars classic` first. They leave it in its steady state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The way out, on two real clusters behind a real entry: `chaosext testbed up --name way --clusters 2` first.
+"""The way out, on two real clusters behind a real entry.
+
+`chaosext testbed up --sidecars classic --name way --clusters 2` first.
 
 Each run takes some eight minutes. What is asserted is what customers got, as they counted it.
 """

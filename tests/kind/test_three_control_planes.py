@@ -1,6 +1,7 @@
 """Three control-plane nodes: etcd and the API servers are spared among themselves, and a run may be lost with its node.
 
-`chaosext testbed up --name trio --config tests/kind/three-control-planes.yaml`, and `CHAOSEXT_TESTBED=trio`.
+`chaosext testbed up --sidecars classic --name trio --config tests/kind/three-control-planes.yaml`,
+and `CHAOSEXT_TESTBED=trio`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.objects import ZONE_LABEL, BgpPeer
 from chaosext.model.errors import Refused
-from chaosext.rehearsal.mitigate.nodelocal_dns import NAME, NAMESPACE, manifests
+from chaosext.rehearsal.mitigate.nodelocal_dns import NAME, NAMESPACE, SERVE_STALE, manifests
 from chaosext.rehearsal.mitigate.pod_templates import (
     APPLY,
     ROLLED_OUT_WITHIN,
@@ -312,7 +312,7 @@ def _how_to_serve_stale(world: World, plan: Plan) -> str:
     labels = (pod.spec.labels for pod in world.pods if is_node_cache(pod.spec))
     name = next((value for each in labels for value in each.values() if value in NODE_CACHES), NAME)
     kubectl = f"kubectl --namespace {NAMESPACE}"
-    add = '{print} /cache [{]/ && !done {print "        serve_stale 24h immediate"; done = 1}'
+    add = f'{{print}} /cache [{{]/ && !done {{print "        {SERVE_STALE}"; done = 1}}'
     name_of = f"configmap {name}"
     read, made = "jsonpath={.data.Corefile}", "--from-file Corefile=/dev/stdin --dry-run=client --output json"
     return "\n".join(

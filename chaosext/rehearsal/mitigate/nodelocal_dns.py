@@ -15,6 +15,9 @@ DOMAIN = "cluster.local"
 IMAGE = "registry.k8s.io/dns/k8s-dns-node-cache:1.26.4"
 NAME, NAMESPACE, UPSTREAM = "node-local-dns", "kube-system", "kube-dns-upstream"
 
+SERVE_STALE = "serve_stale 24h immediate"
+"""The line for the cache of cluster names with which expired ones are served for a day (CoreDNS, plugin `cache`)."""
+
 JsonObject = dict[str, Any]
 
 

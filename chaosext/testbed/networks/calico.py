@@ -6,17 +6,19 @@ Upstream's calico.yaml is not copied into this repository. Pure.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.testbed.kubectl import Manifest, parse_documents
 from chaosext.testbed.leaf import AS_NUMBER, route_script
-from chaosext.testbed.networks.network_setup import NetworkInputs, NetworkSetup, is_worker
+from chaosext.testbed.networks.network_setup import NetworkInputs, NetworkSetup, every_node, is_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from chaosext.testbed.containers import NodeContainer
 
+CONTROL_PLANE_SELECTOR = "has(node-role.kubernetes.io/control-plane)"
 PEER_SELECTOR = "!has(node-role.kubernetes.io/control-plane)"
 """Selects the nodes with a BGP session: all but control-plane nodes, whose Pods no other node can reach."""
 
@@ -182,3 +184,14 @@ CALICO_BGP = NetworkSetup(
     cni_is_usable=CNI_IS_USABLE,
 )
 """The incident's network: workers peer with the leaf, control-plane nodes have no session."""
+
+
+def _batches_for_all(inputs: NetworkInputs) -> list[Sequence[Manifest]]:
+    peer = bgp_peer(
+        "leaf-for-all", peerIP=inputs.leaf_ip, asNumber=AS_NUMBER, nodeSelector=CONTROL_PLANE_SELECTOR
+    )
+    return calico_batches(inputs, [*bgp_objects(inputs.leaf_ip), peer])
+
+
+CALICO_BGP_FOR_ALL = replace(CALICO_BGP, batches=_batches_for_all, has_leaf_session=every_node)
+"""The same with the mitigation bgp-on-control-plane: control-plane nodes peer with the leaf, too."""

@@ -6,14 +6,15 @@ Source: Calico's documentation (docs.tigera.io), "Calico over IP fabrics", the A
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.testbed.leaf import route_script
 from chaosext.testbed.networks.calico import AGENT, CNI_IS_USABLE, bgp_peer, calico_batches, mesh_off
-from chaosext.testbed.networks.network_setup import NetworkInputs, NetworkSetup, is_worker
+from chaosext.testbed.networks.network_setup import NetworkInputs, NetworkSetup, every_node, is_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from chaosext.testbed.containers import NodeContainer
     from chaosext.testbed.kubectl import Manifest
@@ -34,6 +35,14 @@ def rack_of(node: NodeContainer) -> int:
 
 def rack_marks(inputs: NetworkInputs) -> list[Manifest]:
     """Return the workers with the label of their rack and its AS number."""
+    return _marks(each for each in inputs.nodes if is_worker(each))
+
+
+def _marks_of_all(inputs: NetworkInputs) -> list[Manifest]:
+    return _marks(inputs.nodes)
+
+
+def _marks(nodes: Iterable[NodeContainer]) -> list[Manifest]:
     return [
         {
             "apiVersion": "v1",
@@ -44,8 +53,7 @@ def rack_marks(inputs: NetworkInputs) -> list[Manifest]:
                 "annotations": {AS_NUMBER_ANNOTATION: str(RACK_AS_NUMBERS[rack_of(node)])},
             },
         }
-        for node in inputs.nodes
-        if is_worker(node)
+        for node in nodes
     ]
 
 
@@ -88,3 +96,6 @@ CALICO_RACKS = NetworkSetup(
     cni_is_usable=CNI_IS_USABLE,
 )
 """An AS per rack: workers peer with their rack's leaf, and leafs with each other."""
+
+CALICO_RACKS_FOR_ALL = replace(CALICO_RACKS, has_leaf_session=every_node, node_marks=_marks_of_all)
+"""The same with the mitigation bgp-on-control-plane: control-plane nodes are members of the first rack."""

@@ -6,6 +6,7 @@ calico.yaml and calico-vxlan.yaml. Pure.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.testbed.networks.calico import AGENT, CNI_IS_USABLE, bgp_peer, calico_batches, mesh_off
@@ -23,6 +24,13 @@ CLUSTER_ID = "244.0.0.1"
 """The documentation's example; reflectors with the same ID stand in for each other."""
 
 
+BESIDE, BESIDE_CLUSTER_ID = "beside-control-plane", "244.0.0.17"
+"""Value of the label, and cluster ID, of the reflectors that `chaosext rehearse` recommends beside these."""
+
+BESIDE_NAMES = ("-worker", "-worker2")
+"""How the names of their nodes end: the first two workers."""
+
+
 def reflector_objects() -> list[Manifest]:
     """Return Calico's BGP objects: no node-to-node mesh, and a peering of every node with the reflectors."""
     selector = f"{REFLECTOR_LABEL} == 'true'"
@@ -31,19 +39,19 @@ def reflector_objects() -> list[Manifest]:
 
 def reflector_marks(inputs: NetworkInputs) -> list[Manifest]:
     """Return the control-plane nodes as route reflectors."""
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {
-                "name": node.name,
-                "labels": {REFLECTOR_LABEL: "true"},
-                "annotations": {CLUSTER_ID_ANNOTATION: CLUSTER_ID},
-            },
-        }
-        for node in inputs.nodes
-        if is_control_plane(node)
-    ]
+    return [_reflector(node, "true", CLUSTER_ID) for node in inputs.nodes if is_control_plane(node)]
+
+
+def _reflector(node: NodeContainer, label: str, cluster_id: str) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": node.name,
+            "labels": {REFLECTOR_LABEL: label},
+            "annotations": {CLUSTER_ID_ANNOTATION: cluster_id},
+        },
+    }
 
 
 def has_reflector(one: NodeContainer, other: NodeContainer) -> bool:
@@ -79,6 +87,35 @@ CALICO_REFLECTORS = NetworkSetup(
     cni_is_usable=CNI_IS_USABLE,
 )
 """Every node has a session with the control-plane nodes, which pass the workers' routes on."""
+
+
+def _batches_beside(inputs: NetworkInputs) -> list[Sequence[Manifest]]:
+    selector = f"{REFLECTOR_LABEL} == '{BESIDE}'"
+    peer = bgp_peer(f"reflectors-{BESIDE}", nodeSelector="all()", peerSelector=selector)
+    return calico_batches(inputs, [*reflector_objects(), peer])
+
+
+def _marks_beside(inputs: NetworkInputs) -> list[Manifest]:
+    beside = [_reflector(node, BESIDE, BESIDE_CLUSTER_ID) for node in inputs.nodes if is_beside(node)]
+    return [*reflector_marks(inputs), *beside]
+
+
+def is_beside(node: NodeContainer) -> bool:
+    """Whether the node is a reflector by the mitigation."""
+    return node.name.endswith(BESIDE_NAMES)
+
+
+def _has_some_reflector(one: NodeContainer, other: NodeContainer) -> bool:
+    return has_reflector(one, other) or is_beside(one) or is_beside(other)
+
+
+CALICO_REFLECTORS_BESIDE = replace(
+    CALICO_REFLECTORS,
+    batches=_batches_beside,
+    has_node_session=_has_some_reflector,
+    node_marks=_marks_beside,
+)
+"""The same with the mitigation reflectors-off-control-plane: two workers reflect routes, too."""
 
 CALICO_VXLAN = NetworkSetup(batches=_vxlan_batches, agent=AGENT, cni_is_usable=CNI_IS_USABLE)
 """Felix makes a tunnel to every node from what the API server says; there is no BGP."""

@@ -56,6 +56,11 @@ def first_leaf(_node: NodeContainer) -> int:
     return 0
 
 
+def every_node(_node: NodeContainer) -> bool:
+    """Whether a node has a session with its leaf, for a network in which each has one."""
+    return True
+
+
 def is_worker(node: NodeContainer) -> bool:
     """Whether the node is a worker."""
     return node.role == "worker"

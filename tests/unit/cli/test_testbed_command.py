@@ -92,13 +92,52 @@ def test_up_explains_each_choice_and_gives_examples():
         "--images",
         "--registry",
         "--timings",
+        "--network",
+        "--mesh",
         "--sidecars",
+        "--dns",
         "--mitigation",
         "--workers",
         "--config",
     ):
         assert option in shown
     assert "chaosext testbed up --timings production" in shown
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The blueprint that `up` brings up, which ends there."""
+    found = []
+
+    def bring_up(blueprint, *_, **__):
+        found.append(blueprint)
+        raise Refused("enough", "")
+
+    monkeypatch.setattr(bringup, "bring_up", bring_up)
+    monkeypatch.setattr(run_lock, "require_no_run", lambda *_: None)
+    return found
+
+
+def test_up_keeps_what_an_existing_testbed_has(asked, monkeypatch):
+    record = {"sidecars": "classic", "dns": "nodelocal", "workers": "3", "timings": "production"}
+    monkeypatch.setattr(lifecycle, "existing_record", lambda _: record)
+
+    invoke("up", "--name", "bed", "--mitigation", "spread")
+
+    (blueprint,) = asked
+    made = blueprint.record(node_image="", image_source="")
+    assert {**made, **record} == made
+    assert made["mitigations"] == "spread"
+
+
+def test_up_refuses_what_makes_no_sense_before_it_touches_anything(asked, monkeypatch):
+    monkeypatch.setattr(lifecycle, "existing_record", lambda _: {})
+
+    refused = invoke("up", "--mesh", "none", "--mitigation", "dns-capture").exception
+
+    assert isinstance(refused, Refused)
+    assert "mitigation dns-capture: mesh none" in refused.message
+    assert asked == []
 
 
 def test_a_steady_status_ends_with_0(monkeypatch):

@@ -110,7 +110,7 @@ def test_deriving_never_changes_what_was_given():
 def test_mitigations_are_sorted_and_counted_once():
     made = blueprint(mitigations=["dns-affinity", "dns-affinity"])
 
-    assert made.mitigations == (StoryMitigation.DNS_AFFINITY,)
+    assert made.options.mitigations == (StoryMitigation.DNS_AFFINITY,)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_config_file_that_cannot_be_read_is_refused(tmp_path):
 def test_the_same_blueprint_has_no_differences_and_another_names_each():
     first = blueprint().record(node_image="node:1", image_source="source")
     same = blueprint().record(node_image="node:1", image_source="source")
-    other = blueprint(timings=ControlPlaneTimings.PRODUCTION, sidecars=Sidecars.NATIVE, workers=3).record(
+    other = blueprint(timings=ControlPlaneTimings.PRODUCTION, sidecars=Sidecars.CLASSIC, workers=3).record(
         node_image="node:1", image_source="source"
     )
 
@@ -162,7 +162,7 @@ def test_the_same_blueprint_has_no_differences_and_another_names_each():
     changes = config.differences(first, other)
     assert "workers: 2 → 3" in changes
     assert "timings: accelerated → production" in changes
-    assert "sidecars: classic → native" in changes
+    assert "sidecars: native → classic" in changes
 
 
 def test_a_change_inside_the_file_alone_is_a_difference():
@@ -175,3 +175,41 @@ def test_a_change_inside_the_file_alone_is_a_difference():
 
 def test_a_setting_that_vanished_is_a_difference():
     assert config.differences({"a": "1", "b": "2"}, {"a": "1"}) == ["b: 2 → absent"]
+
+
+def patches(made, kind):
+    texts = yaml.safe_load(made.kind_yaml()).get("kubeadmConfigPatches") or []
+    return [each for text in texts for each in yaml.safe_load_all(text) if each["kind"] == kind]
+
+
+def test_kubelets_hand_out_the_nodes_cache_only_where_there_is_one():
+    cached = blueprint(dns="nodelocal")
+
+    assert patches(cached, "KubeletConfiguration") == [
+        {"kind": "KubeletConfiguration", "clusterDNS": ["169.254.20.10"]}
+    ]
+    assert patches(blueprint(), "KubeletConfiguration") == []
+
+
+def test_paused_evictions_keep_every_other_controller():
+    made = blueprint(mitigations=["pause-evictions"])
+    flags = [
+        each["controllerManager"]["extraArgs"]
+        for each in cluster_configuration(made)
+        if "controllerManager" in each
+    ]
+
+    assert flags[-1] == {"controllers": "*,bootstrapsigner,tokencleaner,-taint-eviction-controller"}
+    assert config.timings_in_force(made.kind_config)["node-monitor-grace-period"] == "20s"
+
+
+def test_options_that_are_not_given_are_those_of_the_existing_testbed():
+    first = blueprint(timings="production", sidecars="classic", dns="nodelocal", mitigations=["spread"])
+    record = first.record(node_image="n", image_source="source")
+    again = blueprint(existing=record)
+
+    assert config.differences(record, again.record(node_image="n", image_source="source")) == []
+
+
+def test_the_same_number_of_workers_is_the_same_configuration():
+    assert blueprint(workers=2) == blueprint()

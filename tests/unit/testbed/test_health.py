@@ -3,9 +3,10 @@
 import pytest
 
 from chaosext.nodes.frr import Peer
+from chaosext.testbed.bed_options import recorded_options
 from chaosext.testbed.bed_sessions import BedSessions
 from chaosext.testbed.containers import NodeContainer
-from chaosext.testbed.health import EXPECTED_WORKLOADS, make_status
+from chaosext.testbed.health import expected_workloads, make_status
 
 NODES = {"bed-control-plane": "172.18.0.2", "bed-worker": "172.18.0.3", "bed-worker2": "172.18.0.4"}
 
@@ -58,12 +59,12 @@ def workload(space, name, *, ready=2, desired=2):
     }
 
 
-def steady_objects():
+def steady_objects(**record):
     return {
         **{name: node(name) for name in NODES},
         "dns-a": dns("dns-a", "bed-worker"),
         "dns-b": dns("dns-b", "bed-worker2"),
-        **{name: workload(space, name) for space, name in EXPECTED_WORKLOADS},
+        **{name: workload(space, name) for space, name in expected_workloads(recorded_options(record))},
     }
 
 
@@ -71,13 +72,13 @@ def established():
     return {ip: Peer(ip=ip, states=("Established",), prefixes=1) for ip in ("172.18.0.3", "172.18.0.4")}
 
 
-def status(objects=None, bgp=None):
+def status(objects=None, bgp=None, **record):
     return make_status(
-        [each for each in (objects or steady_objects()).values() if each],
+        [each for each in (objects or steady_objects(**record)).values() if each],
         BedSessions(by_leaf=established() if bgp is None else bgp),
         name="bed",
         leaf_ip="172.18.0.5",
-        record={"timings": "accelerated"},
+        record={"timings": "accelerated", **record},
         containers=[container(name) for name in NODES],
     )
 
@@ -135,3 +136,30 @@ def test_what_a_job_has_left_is_no_pod_that_is_missing():
 
     assert status({**steady_objects(), "night-x": failed}).missing == ()
     assert status({**steady_objects(), "night-x": bare}).missing != ()
+
+
+def test_a_testbed_without_a_mesh_misses_no_istiod():
+    objects = steady_objects(mesh="none", sidecars="none")
+
+    assert "istiod" not in objects
+    assert status(objects, mesh="none", sidecars="none").steady
+    assert not status(objects).steady
+
+
+def test_a_missing_cache_is_named_where_pods_ask_it():
+    assert "kube-system/node-local-dns does not exist" in status(steady_objects(), dns="nodelocal").missing
+
+
+def test_kube_dns_on_the_control_plane_is_steady_where_it_belongs_there():
+    peered = {"dns": "on-control-plane", "mitigations": "bgp-on-control-plane"}
+    bgp = {ip: Peer(ip=ip, states=("Established",), prefixes=1) for ip in NODES.values()}
+    there = {name: dns(name, "bed-control-plane") for name in ("dns-a", "dns-b")}
+
+    assert status({**steady_objects(**peered), **there}, bgp, **peered).steady
+    assert "kube-dns Pod dns-a is on bed-worker" in status(bgp=bgp, **peered).missing
+
+
+def test_a_control_plane_node_that_should_peer_and_does_not_is_named():
+    (line,) = status(mitigations="bgp-on-control-plane").missing
+
+    assert "bed-control-plane (172.18.0.2) is not Established" in line

@@ -30,7 +30,7 @@ def test_the_second_cluster_is_small_and_the_same_in_all_else():
 
     assert (second.name, second.context) == ("way-b", "kind-way-b")
     assert (second.control_planes, second.workers) == (1, 1)
-    assert (second.timings, second.mitigations) == (first.timings, first.mitigations)
+    assert (second.timings, second.options) == (first.timings, first.options)
     assert len(nodes_of(first.kind_config, "worker")) == 5
 
 

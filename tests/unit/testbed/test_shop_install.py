@@ -1,7 +1,7 @@
 """What runs on the testbed: the shop, its clients, istiod's values, and kube-dns' mitigation."""
 
 from chaosext.testbed import dns_install, istio_install, shop_install
-from chaosext.testbed.options import Sidecars, StoryMitigation
+from chaosext.testbed.options import Sidecars
 
 
 def deployments(objects):
@@ -72,19 +72,23 @@ def test_applications_wait_for_their_proxy():
     assert (values["global"]["hub"], values["global"]["tag"]) == ("h", "t")
 
 
+def test_sidecars_answer_lookups_only_when_asked_to():
+    for captures in (True, False):
+        values = istio_install.istiod_values(
+            hub="h", tag="t", sidecars=Sidecars.NATIVE, captures_dns=captures
+        )
+        metadata = values["meshConfig"]["defaultConfig"].get("proxyMetadata", {})
+        assert metadata.get("ISTIO_META_DNS_CAPTURE") == ("true" if captures else None)
+
+
+def test_a_shop_without_a_mesh_is_not_injected():
+    space = shop_install.shop_objects(image="shop:1", workers=2, meshed=False)[0]
+
+    assert space["metadata"]["labels"] == {}
+
+
 def test_without_mitigation_kube_dns_stays_as_kubeadm_made_it():
     assert dns_install.deployment_patch(()) is None
-
-
-def test_dns_affinity_requires_a_node_that_is_no_control_plane():
-    patch = dns_install.deployment_patch((StoryMitigation.DNS_AFFINITY,))
-
-    assert patch is not None
-    affinity = patch["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
-    (term,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
-    assert term["matchExpressions"] == [
-        {"key": "node-role.kubernetes.io/control-plane", "operator": "DoesNotExist"}
-    ]
 
 
 def test_istiods_webhook_times_out_rather_than_refuses_while_its_node_is_lost():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from bed_images import IMAGES
 
-from chaosext.testbed import containers, stages
+from chaosext.testbed import containers, dns_install, stages
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.config import make_blueprint, read_kind_config
 from chaosext.testbed.health import BedStatus
@@ -42,6 +42,15 @@ def dns(name, where):
     }
 
 
+DEPLOYMENT = {
+    "metadata": {"name": "coredns", "labels": {}},
+    "spec": {
+        "selector": {},
+        "template": {"metadata": {"labels": {}}, "spec": {"containers": [{"image": "c:1"}]}},
+    },
+}
+
+
 class Cluster:
     """A kubectl whose scheduler puts kube-dns on `places`, one pair for each time it is scaled up."""
 
@@ -49,6 +58,8 @@ class Cluster:
         self.places = list(places)
         self.pods = []
         self.said = []
+        self.applied = []
+        self.has_deployment = True
 
     def run(self, *words, **_):
         self.said.append(" ".join(words))
@@ -58,7 +69,9 @@ class Cluster:
             self.pods = [dns(f"dns-{index}", where) for index, where in enumerate(self.places.pop(0))]
         return ""
 
-    def get(self, *_):
+    def get(self, *words):
+        if words == dns_install.TARGET:
+            return DEPLOYMENT
         return [*(node(name) for name in (*WORKERS, "chaosext-control-plane")), *self.pods]
 
     def wait(self, *_, **__):
@@ -66,16 +79,31 @@ class Cluster:
 
     rollout = wait
 
+    def exists(self, *_):
+        return self.has_deployment
+
+    def apply(self, objects):
+        self.applied += objects
+
     def count(self, words):
         return len([line for line in self.said if words in line])
 
 
 @pytest.fixture
-def bring_up(monkeypatch):
+def bring_up_with(monkeypatch):
     machines = tuple(machine(name) for name in (*WORKERS, "chaosext-control-plane"))
     monkeypatch.setattr(containers, "cluster_containers", lambda _: machines)
-    blueprint = make_blueprint(config_text=read_kind_config())
-    return BringUp(blueprint, IMAGES, Progress(io.StringIO()), lambda: EMPTY)
+
+    def made(**options):
+        blueprint = make_blueprint(config_text=read_kind_config(), **options)
+        return BringUp(blueprint, IMAGES, Progress(io.StringIO()), lambda: EMPTY)
+
+    return made
+
+
+@pytest.fixture
+def bring_up(bring_up_with):
+    return bring_up_with()
 
 
 def done():
@@ -130,6 +158,62 @@ def test_the_control_plane_is_uncordoned_even_when_placing_fails(bring_up):
         bring_up.place_kube_dns(done(), done())
 
     assert bring_up.kubectl.said[-1].startswith("uncordon")
+
+
+def test_kube_dns_on_the_control_plane_is_placed_while_the_workers_are_cordoned(bring_up_with):
+    made = bring_up_with(dns="on-control-plane", mitigations=["bgp-on-control-plane"])
+    made.kubectl = Cluster(("chaosext-control-plane",) * 2)
+
+    made.place_kube_dns(done(), done())
+
+    assert made.kubectl.said[0] == f"cordon {' '.join(WORKERS)}"
+    assert made.kubectl.count("--replicas=2") == 1
+
+
+def test_a_daemon_set_replaces_kube_dns_once(bring_up_with):
+    made = bring_up_with(dns="dns-daemonset")
+    made.kubectl = Cluster()
+
+    made.place_kube_dns(done(), done())
+    made.kubectl.has_deployment = False
+    made.hold_kube_dns(done())
+    made.place_kube_dns(done(), done())
+
+    assert [each["kind"] for each in made.kubectl.applied] == ["DaemonSet"]
+    assert made.kubectl.said == ["delete deployment coredns --namespace=kube-system"]
+
+
+def test_every_node_gets_the_caches_address_before_the_cache(bring_up_with, monkeypatch):
+    addressed = []
+    monkeypatch.setattr(containers, "node_script", lambda name, *_: addressed.append(name))
+    made = bring_up_with(mitigations=["nodelocal-dns"])
+    made.kubectl = Cluster()
+
+    made.start_node_caches(done(), done())
+
+    assert addressed == [*WORKERS, "chaosext-control-plane"]
+    assert made.kubectl.applied[-1]["kind"] == "DaemonSet"
+    assert made.kubectl.applied[-1]["spec"]["template"]["spec"]["containers"][0]["image"] == "c:1"
+
+
+def test_no_node_gets_a_cache_that_is_not_asked_for(bring_up, monkeypatch):
+    monkeypatch.setattr(containers, "node_script", lambda *_: pytest.fail("touched"))
+    bring_up.kubectl = Cluster()
+
+    bring_up.start_node_caches(done(), done())
+
+    assert bring_up.kubectl.applied == []
+
+
+def test_the_shop_starts_without_istiod_if_there_is_no_mesh(bring_up_with, monkeypatch):
+    made = bring_up_with(mesh="none")
+    made.kubectl = Cluster()
+    monkeypatch.setattr(made, "render_istio", lambda: pytest.fail("rendered"))
+
+    made.start_mesh_and_shop(done(), done())
+
+    spaces = [each for each in made.kubectl.applied if each["kind"] == "Namespace"]
+    assert [each["metadata"]["labels"] for each in spaces] == [{}]
 
 
 def test_the_first_failure_ends_the_others_and_is_the_one_told(bring_up, monkeypatch):
