@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.objects import PROXY_CONTAINER
 from chaosext.rehearsal.snapshot.node_patterns import behind
@@ -57,6 +57,9 @@ MODELLED = "the behaviour of its proxies and of new Pods without its control pla
 ELSEWHERE = "Istio with istiod elsewhere"
 
 
+DNS_CAPTURE = "ISTIO_META_DNS_CAPTURE"
+"""Environment variable of Istio's sidecar: "true" if it answers lookups of Services (istio.io, "DNS Proxying")."""
+
 ISTIOD = Service(namespace="istio-system", name="istiod", selector={"app": "istiod"})
 """istiod, if its Service is not in the snapshot."""
 
@@ -71,6 +74,27 @@ class MeshSighting:
     workloads: Iterable[str]
     istiod: Service | None = None
     others: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+def is_capturing(container: Mapping[str, Any]) -> bool:
+    """Whether a container, as in a Pod's spec, is a sidecar of Istio that answers lookups of Services."""
+    if container.get("name") != PROXY_CONTAINER:
+        return False
+    values = {each.get("name"): each.get("value") for each in container.get("env") or ()}
+    return values.get(DNS_CAPTURE) == "true"
+
+
+def is_meshed(spec: PodSpec) -> bool:
+    """Whether Pods of the template have a sidecar of Istio."""
+    return any(each.name == PROXY_CONTAINER for each in spec.containers)
+
+
+def captures_dns(pod: Mapping[str, Any]) -> bool:
+    """Whether a Pod's sidecar answers lookups of Services."""
+    spec = pod.get("spec") or {}
+    return any(
+        is_capturing(each) for part in ("containers", "initContainers") for each in spec.get(part) or ()
+    )
 
 
 def other_meshes(seen: MeshSighting) -> tuple[OtherMesh, ...]:

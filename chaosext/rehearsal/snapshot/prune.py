@@ -1,11 +1,12 @@
 """Reduce each object to the fields that a rehearsal needs; `chaosext snapshot` writes nothing else.
 
 Every field that is kept is named here or in documents.py. A snapshot therefore never contains a Secret, an
-environment variable, an image (but the version of Cilium's agents), a command, a header of a hook or probe (but one
-of theirs), a ConfigMap other than Cilium's routing settings, kubelet's clusterDNS and how long NodeLocal DNSCache
-serves expired names, or an annotation other than Calico's addresses, flannel's backend, kube-router's peers, KWOK's
-mark, a Service's topology and chaosext.io/quorum. Of a node's providerID only its scheme is kept. The only arguments
-kept are those flags of the control plane (control_plane_flags.READ_FLAGS) and of kube-router that a prediction reads.
+environment variable (but that of Istio's sidecar about lookups), an image (but the version of Cilium's agents), a
+command, a header of a hook or probe (but one of theirs), a ConfigMap other than Cilium's routing settings, kubelet's
+clusterDNS and how long NodeLocal DNSCache serves expired names, or an annotation other than Calico's addresses,
+flannel's backend, kube-router's peers, KWOK's mark, a Service's topology and chaosext.io/quorum. Of a node's
+providerID only its scheme is kept. The only arguments kept are those flags of the control plane
+(control_plane_flags.READ_FLAGS) and of kube-router that a prediction reads.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from chaosext.rehearsal.snapshot.dns_detection import (
     TOPOLOGY,
     config_of_dns,
 )
-from chaosext.rehearsal.snapshot.mesh_detection import AMBIENT_LABEL
+from chaosext.rehearsal.snapshot.mesh_detection import AMBIENT_LABEL, DNS_CAPTURE, is_capturing
 from chaosext.rehearsal.snapshot.networks import cilium_bgp, kube_router
 from chaosext.rehearsal.snapshot.networks.calico import HARMLESS, READ, USED_FOR, USES
 from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
@@ -205,6 +206,10 @@ def _complete_pod(kept: dict[str, Any], item: Mapping[str, Any]) -> None:
     if item["metadata"]["name"].startswith(WITH_TIMINGS):
         for container, whole in zip(kept["spec"]["containers"], item["spec"]["containers"], strict=True):
             container["command"] = [each for each in command_of(whole) if _is_timing(each)]
+    for part in ("containers", "initContainers"):
+        for container, whole in zip(kept["spec"].get(part) or (), item["spec"].get(part) or (), strict=True):
+            if is_capturing(whole):
+                container["env"] = [{"name": DNS_CAPTURE, "value": "true"}]
     if item["metadata"]["name"].startswith((kube_router.PROGRAM, AGENT)):
         _complete_agent(kept, item)
 

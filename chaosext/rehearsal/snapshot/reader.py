@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.objects import (
     CONTROL_PLANE_LABELS,
-    PROXY_CONTAINER,
     ZONE_LABEL,
     BgpPeer,
     IpPool,
@@ -48,6 +47,8 @@ from chaosext.rehearsal.snapshot.mesh_detection import (
     ISTIOD,
     NOT_INJECTED,
     MeshSighting,
+    captures_dns,
+    is_meshed,
     other_meshes,
 )
 from chaosext.rehearsal.snapshot.networks import kube_router
@@ -178,6 +179,7 @@ class _World:
         self._notes: dict[str, dict[str, str]] = {}
         self._routers: dict[str, list[str]] = {}
         self._agents: dict[str, AgentShown] = {}
+        self._capturing: dict[str, bool] = {}
 
     def made(self, arguments: Sequence[str]) -> World:
         flags, found, pods = given_flags(arguments), self._nodes(), self._pods()
@@ -322,7 +324,9 @@ class _World:
                 self._sees_manager |= each.metadata.name.startswith(MANAGER)
             if each.metadata.name.startswith((kube_router.PROGRAM, AGENT)):
                 self._note_agent(each.metadata, raw)
-            pods.append(make(each))
+            pods.append(pod := make(each))
+            if is_meshed(pod.spec) and pod.owner not in self._capturing:
+                self._capturing[pod.owner] = captures_dns(plain(raw))
         if doubles := self._listed.doubles:
             said = ", ".join(f"{count} {kind}" for kind, count in sorted(doubles.items()))
             self._assume(f"objects that occur more than once count once, the newest of each: {said}")
@@ -443,9 +447,7 @@ class _World:
     def _mesh(
         self, services: Iterable[tuple[Service, Mapping[str, str]]], pods: Sequence[Pod]
     ) -> Mesh | None:
-        meshed = {
-            pod.namespace for pod in pods if any(each.name == PROXY_CONTAINER for each in pod.spec.containers)
-        }
+        meshed = {pod.namespace for pod in pods if is_meshed(pod.spec)}
         istiod = next((service for service, _ in services if service.name == "istiod"), None)
         if istiod is None and not meshed:
             return None
@@ -454,7 +456,12 @@ class _World:
             istiod = ISTIOD
         if not behind(istiod, pods):
             return None
-        return Mesh(istiod=istiod, injects=self._injected(meshed), webhook_fails_closed=self._fails_closed())
+        return Mesh(
+            istiod=istiod,
+            injects=self._injected(meshed),
+            webhook_fails_closed=self._fails_closed(),
+            captures_dns=bool(self._capturing) and all(self._capturing.values()),
+        )
 
     def _injected(self, meshed: set[str]) -> frozenset[str]:
         if "Namespace" in self._missing:

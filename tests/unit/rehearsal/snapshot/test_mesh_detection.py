@@ -153,3 +153,38 @@ def test_what_is_assumed_of_injection_may_be_otherwise(read: Read) -> None:
 
 def test_an_agent_of_the_network_is_no_mesh(read: Read) -> None:
     assert read(*CLUSTER, *(agent(on, "cilium-envoy") for on in NODES)).other_meshes == ()
+
+
+def sidecar(value: str, *, part: str = "containers", owner: str = "ReplicaSet/cart-5f") -> Item:
+    made = app()
+    made["metadata"]["ownerReferences"] = [
+        {"kind": owner.split("/", maxsplit=1)[0], "name": owner.split("/")[1], "controller": True}
+    ]
+    variables = [{"name": "ISTIO_META_DNS_CAPTURE", "value": value}] if value else []
+    made["spec"][part] = [*made["spec"].get(part, []), {"name": "istio-proxy", "env": variables}]
+    made["metadata"]["name"] = owner.split("/")[1] + "-x"
+    return made
+
+
+ISTIOD_THERE = (
+    service("istiod", "istio-system"),
+    pod("istiod-1", "worker-1", "istio-system", "ReplicaSet/istiod", {"app": "istiod"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("sidecars", "captures"),
+    [
+        ((sidecar("true"),), True),
+        ((sidecar("true", part="initContainers"),), True),
+        ((sidecar("false"),), False),
+        ((sidecar(""),), False),
+        ((sidecar("true"), sidecar("", owner="ReplicaSet/web-1")), False),
+    ],
+)
+def test_lookups_are_answered_by_sidecars_that_all_say_so(
+    read: Read, sidecars: tuple[Item, ...], captures: bool
+) -> None:
+    world = read(*CLUSTER, *ISTIOD_THERE, space("shop", **{"istio-injection": "enabled"}), *sidecars)
+    assert world.mesh is not None
+    assert world.mesh.captures_dns is captures

@@ -118,6 +118,16 @@ def test_of_ciliums_image_only_the_version_is_kept() -> None:
     assert [each.get("image") for each in kept(made)["spec"]["containers"]] == ["cilium:v1.19.2", None]
 
 
+def test_of_a_sidecars_environment_only_that_it_answers_lookups_is_kept() -> None:
+    capture = {"name": "ISTIO_META_DNS_CAPTURE", "value": "true"}
+    made = pod("cart-1", "worker-1", "shop")
+    made["spec"]["containers"] = [
+        {"name": name, "env": [{"name": "TOKEN", "value": "s3cr3t"}, capture]}
+        for name in ("app", "istio-proxy")
+    ]
+    assert [each.get("env") for each in kept(made)["spec"]["containers"]] == [None, [capture]]
+
+
 def test_of_a_pools_uses_the_known_ones_are_kept() -> None:
     made = item("IPPool", "pods", spec={"allowedUses": ["Workload", "s3cr3t", "Tunnel"], "blockSize": 26})
     assert kept(made)["spec"] == {"allowedUses": ["Workload", "Tunnel"]}
