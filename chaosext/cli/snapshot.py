@@ -37,10 +37,11 @@ STDOUT = "-"
 def snapshot(context: str | None, output: str, page_s: float) -> int:
     """Save the objects of a cluster that `chaosext rehearse` needs, as a plain Kubernetes List. Read-only.
 
-    Keeps only the fields that a prediction depends on: no Secret, no environment, no image, no command, no header of a
-    hook or probe, no ConfigMap except how Cilium routes and what DNS kubelets hand out, no annotation except Calico's
-    addresses, flannel's backend, kube-router's peers and a Service's topology, and of the arguments of the control
-    plane (k3s' and RKE2's, too) and of kube-router those that change a prediction.
+    Keeps only the fields that a prediction depends on: no Secret, no environment but whether a sidecar of Istio
+    answers lookups, no image, no command, no header of a hook or probe, no ConfigMap except how Cilium routes and what
+    DNS kubelets hand out, no annotation except Calico's addresses, flannel's backend, kube-router's peers and a
+    Service's topology, and of the arguments of the control plane (k3s' and RKE2's, too) and of kube-router those that
+    change a prediction.
 
     \b
     Needs get and list of nodes, pods, namespaces, services, deployments, replicasets, statefulsets, daemonsets, jobs,
