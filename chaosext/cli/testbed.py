@@ -59,7 +59,8 @@ def testbed() -> None:
     metavar="NAME",
     help="How Pods reach each other: calico-bgp (the incident's: only workers peer with the leaf), calico-mesh "
     "(every node with every other), calico-racks (an AS and a leaf per rack), calico-reflectors (through the "
-    "control-plane nodes) or calico-vxlan.  [default: as it is, calico-bgp]",
+    "control-plane nodes), calico-vxlan, flannel (VXLAN), kube-router (BGP between all nodes) or macvlan (addresses of "
+    "the fabric).  [default: as it is, calico-bgp]",
 )
 @click.option(
     "--mesh",

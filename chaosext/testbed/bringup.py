@@ -11,6 +11,7 @@ from chaosext.testbed.bed_lock import locked
 from chaosext.testbed.cache import writable_cache
 from chaosext.testbed.containers import require_engine
 from chaosext.testbed.node_images import load_bundle
+from chaosext.testbed.options import PodNetwork
 from chaosext.testbed.registry import pull_images, registry_answers
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def bring_up(
     A `second` cluster follows, with a load balancer in front of both. See `ensure_images` for `images` and
     `registry`. Raises a `ChaosextError` if a step fails.
     """
-    image_set = ensure_images(images, progress, registry=registry)
+    image_set = ensure_images(images, progress, registry=registry, network=blueprint.network)
     found = lifecycle.up(blueprint, image_set, progress)
     if second is None:
         return found
@@ -45,7 +46,13 @@ def bring_up(
     return pair.PairStatus(first=found, second=other, entry=pair.join(blueprint.name, image_set, progress))
 
 
-def ensure_images(images: str, progress: Progress, *, registry: str | None = None) -> ImageSet:
+def ensure_images(
+    images: str,
+    progress: Progress,
+    *,
+    registry: str | None = None,
+    network: PodNetwork = PodNetwork.CALICO_BGP,
+) -> ImageSet:
     """Ensure that every image, command and manifest that the testbed needs is on this machine.
 
     `images` is one of:
@@ -64,10 +71,10 @@ def ensure_images(images: str, progress: Progress, *, registry: str | None = Non
         ChaosextError: the cache is full or read-only.
     """
     with writable_cache():
-        return _ensure_images(images, progress, registry)
+        return _ensure_images(images, progress, registry, network)
 
 
-def _ensure_images(images: str, progress: Progress, registry: str | None) -> ImageSet:
+def _ensure_images(images: str, progress: Progress, registry: str | None, network: PodNetwork) -> ImageSet:
     given = None if images in (AUTO, REGISTRY) else bundle.open_bundle(Path(images), progress)
     if given and registry and given.manifest.profile == "full":
         raise Refused(f"--registry is not used, because {images} contains all images", "remove one of them")
@@ -76,7 +83,8 @@ def _ensure_images(images: str, progress: Progress, registry: str | None) -> Ima
         if given and given.manifest.profile == "full":
             return load_bundle(given, progress)
         if images != AUTO or registry_answers(registry):
-            return pull_images(given or _kept_tools(progress), progress, registry=registry)
+            tools = given or _kept_tools(progress)
+            return pull_images(tools, progress, registry=registry, network=network)
         return load_bundle(_kept_bundle(progress), progress)
 
 

@@ -48,16 +48,25 @@ MAX_BYTES = 32 * 2**30
 UNFIT_SHOWN = 3
 
 COMMANDS = ("kind", "helm", "shop", "customers")
+CNI_PLUGINS = ("bridge", "macvlan")
+"""CNI plugins that kind's node image lacks."""
 TREES = ("python", "runner")
 ENGINE_IMAGES = ("node-base", "leaf", "load-balancer")
 """Images for the Docker engine; all others are loaded into the nodes' containerd."""
-NAMED_IMAGES = ("calico-node", "calico-cni", "istio-pilot", "istio-proxy", "shop", "client")
+NAMED_IMAGES = (
+    "calico-node", "calico-cni", "flannel", "flannel-cni", "kube-router",
+    "istio-pilot", "istio-proxy", "shop", "client",
+)  # fmt: skip
 """Images on the nodes that the testbed's manifests name."""
 
+FLANNEL_MANIFEST = "flannel/kube-flannel.yml"
+KUBE_ROUTER_MANIFEST = "kube-router/kubeadm-kuberouter.yaml"
 NEEDED_FILES: Mapping[Profile, tuple[str, ...]] = {
     "tools": (
-        *(f"bin/{name}" for name in COMMANDS),
+        *(f"bin/{name}" for name in (*COMMANDS, *CNI_PLUGINS)),
         "calico/calico.yaml",
+        FLANNEL_MANIFEST,
+        KUBE_ROUTER_MANIFEST,
         "istio/base/Chart.yaml",
         "istio/istio-control/istio-discovery/Chart.yaml",
     ),
@@ -144,10 +153,13 @@ def wanted_versions(profile: Profile) -> dict[str, str]:
     """Return the versions that this chaosext can bring up, by component."""
     tools = {
         "calico": versions.CALICO_VERSION,
+        "cni plugins": versions.CNI_PLUGINS_VERSION,
         "customers": versions.CUSTOMERS_VERSION,
+        "flannel": versions.FLANNEL_VERSION,
         "helm": versions.HELM_VERSION,
         "istio": versions.ISTIO_VERSION,
         "kind": versions.KIND_VERSION,
+        "kube-router": versions.KUBE_ROUTER_VERSION,
         "shop": versions.SHOP_VERSION,
     }
     if profile == "tools":

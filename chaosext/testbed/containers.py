@@ -35,8 +35,8 @@ class NodeContainer:
     """One container.
 
     `role` is kind's ("control-plane", "worker", "external-load-balancer"), "" for others. `ipv4` is its
-    address on kind's network, "" while it is stopped. `has_stopped`: whether it has ever stopped, even if it
-    is running again.
+    address on kind's network, "" while it is stopped; `prefix_length` is the length of that network's prefix,
+    such as 16. `has_stopped`: whether it has ever stopped, even if it is running again.
     """
 
     name: str
@@ -47,6 +47,7 @@ class NodeContainer:
     on_kind_network: bool
     labels: Mapping[str, str]
     has_stopped: bool = False
+    prefix_length: int = 0
 
     @property
     def is_kubernetes_node(self) -> bool:
@@ -98,12 +99,14 @@ def parse_inspect(output: str) -> tuple[NodeContainer, ...]:
 def _container(inspected: Mapping[str, Any]) -> NodeContainer:
     labels = inspected["Config"].get("Labels") or {}
     networks = inspected["NetworkSettings"].get("Networks") or {}
+    attached = networks.get(KIND_NETWORK) or {}
     return NodeContainer(
         name=inspected["Name"].lstrip("/"),
         role=labels.get(ROLE_LABEL, ""),
         running=bool(inspected["State"].get("Running")),
         image=inspected["Config"].get("Image", ""),
-        ipv4=(networks.get(KIND_NETWORK) or {}).get("IPAddress") or "",
+        ipv4=attached.get("IPAddress") or "",
+        prefix_length=int(attached.get("IPPrefixLen") or 0),
         on_kind_network=KIND_NETWORK in networks,
         labels=labels,
         has_stopped=inspected["State"].get("FinishedAt", NEVER) != NEVER,

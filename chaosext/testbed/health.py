@@ -28,8 +28,9 @@ KUBE_DNS_LABEL = ("k8s-app", "kube-dns")
 
 def expected_workloads(options: BedOptions) -> tuple[tuple[str, str], ...]:
     """Return namespace and name of each workload that a testbed with these options must have."""
+    agent = network_for(options).agent
     return (
-        network_for(options).agent,
+        *([agent] if agent else []),
         (dns_install.NAMESPACE, dns_install.DEPLOYMENT),
         *([node_local_cache.WORKLOAD] if options.caches_on_nodes else []),
         *([(istio_install.NAMESPACE, "istiod")] if options.is_meshed else []),

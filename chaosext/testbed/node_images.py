@@ -47,6 +47,24 @@ rm -rf /run/containerd /tmp/containerd.log /tmp/import.log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkParts:
+    """What networks other than Calico are made of: image names, and files by their paths in an image bundle."""
+
+    flannel_image: str
+    flannel_cni_image: str
+    kube_router_image: str
+    files: Path
+
+    def plugin(self, name: str) -> Path:
+        """Return the file of a CNI plugin."""
+        return self.files / "bin" / name
+
+    def manifest(self, name: str) -> str:
+        """Return the text of an upstream manifest."""
+        return (self.files / name).read_text()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSet:
     """The images by the names that manifests must use, the commands, and the directories of upstream's manifests.
 
@@ -74,6 +92,7 @@ class ImageSet:
     helm: Path
     customers: Path
     """The command of the load balancer's customers: see `hack/images/cmd/customers`."""
+    networks: NetworkParts
     calico_manifests: Path
     """Calico's `manifests/` directory, reduced to calico.yaml; read-only."""
     istio_charts: Path
@@ -96,10 +115,8 @@ class ImageSet:
 
     @property
     def in_cluster_images(self) -> tuple[str, ...]:
-        """Images of Pods other than kubeadm's own."""
+        """Images of Pods other than kubeadm's own and the network's."""
         return (
-            self.calico_node_image,
-            self.calico_cni_image,
             self.istio_pilot_image,
             self.istio_proxy_image,
             self.shop_image,
@@ -126,6 +143,12 @@ def load_bundle(bundle: Bundle, progress: Progress) -> ImageSet:
         kind=bundle.file("bin/kind"),
         helm=bundle.file("bin/helm"),
         customers=bundle.file("bin/customers"),
+        networks=NetworkParts(
+            flannel_image=bundle.image("flannel").names[0],
+            flannel_cni_image=bundle.image("flannel-cni").names[0],
+            kube_router_image=bundle.image("kube-router").names[0],
+            files=bundle.path,
+        ),
         calico_manifests=bundle.file("calico"),
         istio_charts=bundle.file("istio"),
     )

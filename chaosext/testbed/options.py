@@ -18,6 +18,9 @@ class PodNetwork(StrEnum):
     CALICO_RACKS = "calico-racks"
     CALICO_REFLECTORS = "calico-reflectors"
     CALICO_VXLAN = "calico-vxlan"
+    FLANNEL = "flannel"
+    KUBE_ROUTER = "kube-router"
+    MACVLAN = "macvlan"
 
 
 class ControlPlaneTimings(StrEnum):

@@ -1,4 +1,4 @@
-"""Official images, pulled by tag from Docker Hub or from a registry that mirrors it under the same paths.
+"""Official images, pulled by tag from their registries or from one that mirrors them under the same paths.
 
 Commands, manifests and charts are not in a registry: they come from an image bundle of either profile.
 """
@@ -25,18 +25,22 @@ from chaosext.testbed.node_images import (
     ARCHIVE_NAME,
     IMPORT_SCRIPT,
     ImageSet,
+    NetworkParts,
     commit_with_file,
     export_tree,
     image_field,
     is_loaded,
     preload_node_from,
 )
+from chaosext.testbed.options import PodNetwork
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from chaosext.testbed.bundle import Bundle
     from chaosext.testbed.stage_progress import Progress
 
-DOCKER_HUB = "docker.io"
+DOCKER_HUB, GITHUB = "docker.io", "ghcr.io"
 ANSWER_TIMEOUT_S = 4.0
 PULL_TIMEOUT_S = 1800.0
 INFO_TIMEOUT_S = 20.0
@@ -45,16 +49,17 @@ RUNNER_TREE = "tree-runner"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfficialImage:
-    """An image on Docker Hub, pinned by `digest` if its publisher states one."""
+    """An image of a public registry, pinned by `digest` if its publisher states one."""
 
     path: str
     tag: str
     digest: str = ""
+    home: str = DOCKER_HUB
 
     @property
     def name(self) -> str:
         """The name for manifests, independent of the registry that the image was pulled from."""
-        return f"{DOCKER_HUB}/{self.path}:{self.tag}"
+        return f"{self.home}/{self.path}:{self.tag}"
 
     def source(self, registry: str | None) -> str:
         """Return what to pull; from a mirror by tag, as mirrors often rewrite manifests, and so their digests."""
@@ -74,6 +79,11 @@ LEAF = OfficialImage(path="frrouting/frr", tag=versions.FRR_IMAGE_TAG)
 LOADBALANCER = OfficialImage(path="envoyproxy/envoy", tag=versions.KIND_LOADBALANCER_IMAGE.rsplit(":", 1)[1])
 BUSYBOX = OfficialImage(path="library/busybox", tag=versions.BUSYBOX_IMAGE_TAG)
 PYTHON = OfficialImage(path="library/python", tag=versions.PYTHON_IMAGE_TAG)
+FLANNEL = OfficialImage(path="flannel-io/flannel", tag=versions.FLANNEL_VERSION, home=GITHUB)
+FLANNEL_CNI = OfficialImage(
+    path="flannel-io/flannel-cni-plugin", tag=versions.FLANNEL_CNI_IMAGE_TAG, home=GITHUB
+)
+KUBE_ROUTER = OfficialImage(path="cloudnativelabs/kube-router", tag=versions.KUBE_ROUTER_VERSION)
 OFFICIAL_IMAGES = (
     NODE,
     CALICO_NODE,
@@ -85,6 +95,11 @@ OFFICIAL_IMAGES = (
     BUSYBOX,
     PYTHON,
 )
+NETWORK_IMAGES: Mapping[PodNetwork, tuple[OfficialImage, ...]] = {
+    PodNetwork.FLANNEL: (FLANNEL, FLANNEL_CNI),
+    PodNetwork.KUBE_ROUTER: (KUBE_ROUTER,),
+}
+"""What a network needs beyond `OFFICIAL_IMAGES`; pulled only for that network."""
 
 
 def registry_answers(registry: str | None, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
@@ -104,15 +119,23 @@ def hub_addresses() -> tuple[str, ...]:
     return tuple(dict.fromkeys(urljoin(url, "/v2/") for url in said.split()))
 
 
-def pull_images(tools: Bundle, progress: Progress, *, registry: str | None) -> ImageSet:
+def pull_images(
+    tools: Bundle,
+    progress: Progress,
+    *,
+    registry: str | None,
+    network: PodNetwork = PodNetwork.CALICO_BGP,
+) -> ImageSet:
     """Pull missing images, put the in-cluster images into the node image, and return the names of all.
 
     Raises `CommandFailed` if an image can't be pulled.
     """
-    for image in OFFICIAL_IMAGES:
+    own = NETWORK_IMAGES.get(network, ())
+    for image in (*OFFICIAL_IMAGES, *own):
         _ensure_pulled(image, registry, progress)
     shop_image = _ensure_shop(tools)
-    preloaded = (CALICO_NODE.name, CALICO_CNI.name, ISTIO_PILOT.name, ISTIO_PROXY.name, shop_image)
+    in_cluster = (CALICO_NODE, CALICO_CNI, ISTIO_PILOT, ISTIO_PROXY, *own)
+    preloaded = (*(image.name for image in in_cluster), shop_image)
     return ImageSet(
         source="registry",
         node_image=_ensure_node(preloaded, progress),
@@ -128,6 +151,12 @@ def pull_images(tools: Bundle, progress: Progress, *, registry: str | None) -> I
         kind=tools.file("bin/kind"),
         helm=tools.file("bin/helm"),
         customers=tools.file("bin/customers"),
+        networks=NetworkParts(
+            flannel_image=FLANNEL.name,
+            flannel_cni_image=FLANNEL_CNI.name,
+            kube_router_image=KUBE_ROUTER.name,
+            files=tools.path,
+        ),
         calico_manifests=tools.file("calico"),
         istio_charts=tools.file("istio"),
     )

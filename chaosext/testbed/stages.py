@@ -62,6 +62,7 @@ STEADY_S = 120
 GONE_S = 60
 DEFINED_S = 30
 DEFINITION = "CustomResourceDefinition"
+CNI_PLUGINS = "/opt/cni/bin"
 NODES_LOOK = (
     "see `kubectl describe nodes`; if a kubelet logs `too many open files`, this machine is out of inotify "
     "instances: run `sysctl fs.inotify.max_user_instances=512`"
@@ -212,7 +213,8 @@ class BringUp:
     def unpack_images(self, leaf_ips: Future[tuple[str, ...]]) -> None:
         """Unpack images while workers wait for the control plane; what fails here happens at its Pod's start."""
         leaf_ips.result()
-        script = containers.unpack_script(self.images.in_cluster_images)
+        names = (*self.network.agent_images(self.images), *self.images.in_cluster_images)
+        script = containers.unpack_script(names)
         for machine in self.machines():
             if machine.role == "worker":
                 with suppress(CommandFailed):
@@ -223,10 +225,13 @@ class BringUp:
         delivery.deliver(self.machines(), self.images.delivered, self.stage)
 
     def prepare_nodes(self, api: Future[None], leaf_ips: Future[tuple[str, ...]]) -> None:
-        """Run the network's script on each node."""
+        """Copy the network's CNI plugins onto each node, and run its script there."""
         inputs = self.network_inputs(leaf_ips.result())
         api.result()
         for node in inputs.nodes:
+            for plugin in self.network.plugins:
+                source = self.images.networks.plugin(plugin)
+                containers.docker("cp", str(source), f"{node.name}:{CNI_PLUGINS}/{plugin}")
             if script := self.network.node_script(inputs, node):
                 containers.node_script(node.name, script)
 
@@ -307,11 +312,10 @@ class BringUp:
                     self.await_cni(each.name)
 
     def await_cni(self, node: str) -> None:
-        space, agent = self.network.agent
         wait_until(
             lambda: _succeeds(lambda: containers.node_script(node, self.network.cni_is_usable)),
             what=f"a usable CNI plugin on {node}",
-            look=f"see `kubectl --namespace {space} logs daemonset/{agent}`", timeout_s=NODES_READY_S,
+            look=f"see {self.network.log_command}", timeout_s=NODES_READY_S,
             stop=self.stop,
         )  # fmt: skip
 

@@ -19,6 +19,9 @@ from chaosext.nodes.image_names import REGISTRY
 from chaosext.testbed import versions
 from chaosext.testbed.archive import SEARCH_PATH, Component, Image, LayerEntry, digest_of
 from chaosext.testbed.bundle import (
+    CNI_PLUGINS,
+    FLANNEL_MANIFEST,
+    KUBE_ROUTER_MANIFEST,
     MANIFEST,
     PREFIX,
     SCHEMA,
@@ -39,6 +42,7 @@ from hack.images.components import (
     shop_components,
 )
 from hack.images.go import GO_VERSION, ensure_go, ensure_go_commands, module_directory
+from hack.images.network_components import flannel_components, kube_router_components
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -59,6 +63,7 @@ class Tools:
     helm: Path
     shop: Path
     customers: Path
+    cni_plugins: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,10 @@ class Parts:
     pause: Path
     shop: Path
     calico: Path
+    flanneld: Path
+    flannel_cni: Path
+    kube_router: Path
+    cni_plugins: Path
     istio: Path
     envoy: Path
     node_tree: Path
@@ -126,6 +135,7 @@ def build_tools(progress: Progress) -> Tools:
         helm=ensure_go_commands(recipes.helm(), progress),
         shop=ensure_go_commands(recipes.own("shop"), progress),
         customers=ensure_go_commands(recipes.own("customers"), progress),
+        cni_plugins=ensure_go_commands(recipes.cni_plugins(), progress),
     )
 
 
@@ -144,6 +154,10 @@ def build_parts(progress: Progress) -> Parts:
         pause=ensure_go_commands(recipes.own("pause"), progress),
         shop=ensure_go_commands(recipes.own("shop"), progress),
         calico=ensure_go_commands(recipes.calico(), progress),
+        flanneld=ensure_go_commands(recipes.flannel(), progress),
+        flannel_cni=ensure_go_commands(recipes.flannel_cni(), progress),
+        kube_router=ensure_go_commands(recipes.kube_router(), progress),
+        cni_plugins=ensure_go_commands(recipes.cni_plugins(), progress),
         istio=ensure_go_commands(recipes.istio(), progress),
     )
 
@@ -157,6 +171,18 @@ def images_of(parts: Parts) -> dict[str, Image]:
     calico = tagged(
         versions.CALICO_VERSION, lambda tag: calico_components(calico=parts.calico, tools=tools, tag=tag)
     )
+    flannel = tagged(
+        versions.FLANNEL_VERSION,
+        lambda tag: flannel_components(
+            flanneld=parts.flanneld, flannel_cni=parts.flannel_cni, tools=tools, tag=tag
+        ),
+    )
+    kube_router = tagged(
+        versions.KUBE_ROUTER_VERSION,
+        lambda tag: kube_router_components(
+            kube_router=parts.kube_router, cni_plugins=parts.cni_plugins, tools=tools, tag=tag
+        ),
+    )
     istio = tagged(
         versions.ISTIO_VERSION,
         lambda tag: istio_components(istio=parts.istio, envoy=parts.envoy, tools=tools, tag=tag),
@@ -167,15 +193,15 @@ def images_of(parts: Parts) -> dict[str, Image]:
         "load-balancer": load_balancer(parts),
         **{each.names[0].rsplit("/", 1)[1].split(":")[0]: each for each in kubernetes},
         **dict(zip(("calico-node", "calico-cni"), calico, strict=True)),
+        **dict(zip(("flannel", "flannel-cni"), flannel, strict=True)),
+        **dict(zip(("kube-router",), kube_router, strict=True)),
         **dict(zip(("istio-pilot", "istio-proxy"), istio, strict=True)),
         **dict(zip(("shop", "client"), shop, strict=True)),
     }
     return {"leaf": leaf(parts), **{role: each.image() for role, each in components.items()}}
 
 
-def tagged(
-    version: str, components: Callable[[str], tuple[Component, Component]]
-) -> tuple[Component, Component]:
+def tagged(version: str, components: Callable[[str], tuple[Component, ...]]) -> tuple[Component, ...]:
     """Components whose tag is their version and a key of what they are made of."""
     return components(f"{version}-{key_of([component.inputs for component in components('')])}")
 
@@ -301,10 +327,19 @@ def _full(progress: Progress) -> Contents:
 
 def _tools(tools: Tools) -> Contents:
     calico, istio = module_directory(recipes.CALICO), module_directory(recipes.ISTIO)
-    directories = {"kind": tools.kind, "helm": tools.helm, "shop": tools.shop, "customers": tools.customers}
+    flannel, kube_router = module_directory(recipes.FLANNEL), module_directory(recipes.KUBE_ROUTER)
+    directories = {
+        "kind": tools.kind,
+        "helm": tools.helm,
+        "shop": tools.shop,
+        "customers": tools.customers,
+        **dict.fromkeys(CNI_PLUGINS, tools.cni_plugins),
+    }
     files = {
         **{f"bin/{name}": directory / name for name, directory in directories.items()},
         "calico/calico.yaml": calico / "manifests/calico.yaml",
+        FLANNEL_MANIFEST: flannel / "Documentation/kube-flannel.yml",
+        KUBE_ROUTER_MANIFEST: kube_router / "daemonset/kubeadm-kuberouter.yaml",
         **dict(_chart_files(istio / "manifests/charts")),
     }
     return Contents(profile="tools", files=files, versions=wanted_versions("tools"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from chaosext.testbed import versions
-from hack.images.go import GoBuild, GoModule, module_replaces, module_requirements
+from chaosext.testbed.bundle import CNI_PLUGINS as CNI_PLUGIN_NAMES
+from hack.images.go import GoBuild, GoModule, module_directory, module_replaces, module_requirements
 
 KUBERNETES_STAGING_VERSION = "v0.34.4"  # k8s.io/api and its sisters are released as v0.<minor>.<patch>
 
@@ -21,6 +22,12 @@ KWOK = GoModule(
 CALICO = GoModule(
     path="github.com/projectcalico/calico", version="v1.11.0-cni-plugin.0.20250813170300-a0db560f0520"
 )
+FLANNEL = GoModule(path="github.com/flannel-io/flannel", version=versions.FLANNEL_VERSION)
+KUBE_ROUTER = GoModule(path="github.com/cloudnativelabs/kube-router/v2", version=versions.KUBE_ROUTER_VERSION)
+CNI_PLUGINS = GoModule(path="github.com/containernetworking/plugins", version=versions.CNI_PLUGINS_VERSION)
+# The last version that holds flannel's CNI plugin; its present home is not on the module proxy.
+OLD_CNI_PLUGINS = GoModule(path=CNI_PLUGINS.path, version="v0.9.1")
+CNI = GoModule(path="github.com/containernetworking/cni", version="v1.2.0")
 ISTIO = GoModule(path="istio.io/istio", version="v0.0.0-20260827124520-eed52ebb66ad")
 
 COREDNS_PLUGINS = (  # in CoreDNS' own order; those of kubeadm's Corefile and of the node-local cache, log and whoami
@@ -146,6 +153,57 @@ def istio() -> GoBuild:
         variables={"istio.io/istio/pkg/version.buildVersion": versions.ISTIO_VERSION},
         tags=("vtprotobuf", "disable_pgv"),
         language="1.26.0",
+    )
+
+
+def flannel() -> GoBuild:
+    """flanneld, and the command that installs its CNI configuration.
+
+    The backend for UDP is left out: it is written in C.
+    """
+    path = FLANNEL.path
+    main = (module_directory(FLANNEL) / "main.go").read_text()
+    return GoBuild(
+        name="flanneld",
+        module=FLANNEL,
+        commands={f"{path}/cmd/install_conf": "install-conf"},
+        variables={f"{path}/pkg/version.Version": FLANNEL.version},
+        main=main.replace(f'\t_ "{path}/pkg/backend/udp"\n', ""),
+        language="1.26.0",
+    )
+
+
+def flannel_cni() -> GoBuild:
+    """flannel's CNI plugin, with a CNI library that knows the version of flannel's own configuration (1.0.0)."""
+    return GoBuild(
+        name="flannel-cni",
+        module=OLD_CNI_PLUGINS,
+        commands={f"{OLD_CNI_PLUGINS.path}/plugins/meta/flannel": "flannel"},
+        replaces={CNI.path: f"{CNI.path} {CNI.version}"},
+    )
+
+
+def cni_plugins() -> GoBuild:
+    """The CNI plugins that kind's node image lacks."""
+    path = f"{CNI_PLUGINS.path}/plugins/main"
+    return GoBuild(
+        name="cni-plugins",
+        module=CNI_PLUGINS,
+        commands={f"{path}/{name}": name for name in CNI_PLUGIN_NAMES},
+    )
+
+
+def kube_router() -> GoBuild:
+    """kube-router, and the command that shows its BGP sessions."""
+    path = KUBE_ROUTER.path
+    return GoBuild(
+        name="kube-router",
+        module=KUBE_ROUTER,
+        commands={
+            f"{path}/cmd/kube-router": "kube-router",
+            "github.com/osrg/gobgp/v3/cmd/gobgp": "gobgp",
+        },
+        variables={f"{path}/pkg/version.Version": KUBE_ROUTER.version},
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from chaosext.testbed.containers import NodeContainer
+    from chaosext.testbed.node_images import ImageSet
 
 CONTROL_PLANE_SELECTOR = "has(node-role.kubernetes.io/control-plane)"
 PEER_SELECTOR = "!has(node-role.kubernetes.io/control-plane)"
@@ -172,6 +173,11 @@ def _story_batches(inputs: NetworkInputs) -> list[Sequence[Manifest]]:
     return calico_batches(inputs, bgp_objects(inputs.leaf_ip))
 
 
+def images_of(images: ImageSet) -> tuple[str, ...]:
+    """Return the images of Calico's Pods."""
+    return images.calico_node_image, images.calico_cni_image
+
+
 def _route_through_leaf(inputs: NetworkInputs, _node: NodeContainer) -> str:
     return route_script(pod_subnet=inputs.pod_subnet, leaf_ip=inputs.leaf_ip)
 
@@ -179,6 +185,7 @@ def _route_through_leaf(inputs: NetworkInputs, _node: NodeContainer) -> str:
 CALICO_BGP = NetworkSetup(
     batches=_story_batches,
     agent=AGENT,
+    agent_images=images_of,
     has_leaf_session=is_worker,
     node_script=_route_through_leaf,
     cni_is_usable=CNI_IS_USABLE,

@@ -10,7 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.testbed.leaf import route_script
-from chaosext.testbed.networks.calico import AGENT, CNI_IS_USABLE, bgp_peer, calico_batches, mesh_off
+from chaosext.testbed.networks.calico import (
+    AGENT,
+    CNI_IS_USABLE,
+    bgp_peer,
+    calico_batches,
+    images_of,
+    mesh_off,
+)
 from chaosext.testbed.networks.network_setup import NetworkInputs, NetworkSetup, every_node, is_worker
 
 if TYPE_CHECKING:
@@ -88,6 +95,7 @@ def _route_through_leaf(inputs: NetworkInputs, node: NodeContainer) -> str:
 CALICO_RACKS = NetworkSetup(
     batches=_batches,
     agent=AGENT,
+    agent_images=images_of,
     has_leaf_session=is_worker,
     leaf_as_numbers=RACK_AS_NUMBERS,
     leaf_of=rack_of,

@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from chaosext.testbed.networks.calico import AGENT, CNI_IS_USABLE, bgp_peer, calico_batches, mesh_off
+from chaosext.testbed.networks.calico import (
+    AGENT,
+    CNI_IS_USABLE,
+    bgp_peer,
+    calico_batches,
+    images_of,
+    mesh_off,
+)
 from chaosext.testbed.networks.network_setup import NetworkInputs, NetworkSetup, is_control_plane
 
 if TYPE_CHECKING:
@@ -74,6 +81,7 @@ def _all_nodes(_one: NodeContainer, _other: NodeContainer) -> bool:
 CALICO_MESH = NetworkSetup(
     batches=calico_batches,
     agent=AGENT,
+    agent_images=images_of,
     has_node_session=_all_nodes,
     cni_is_usable=CNI_IS_USABLE,
 )
@@ -82,6 +90,7 @@ CALICO_MESH = NetworkSetup(
 CALICO_REFLECTORS = NetworkSetup(
     batches=_reflector_batches,
     agent=AGENT,
+    agent_images=images_of,
     has_node_session=has_reflector,
     node_marks=reflector_marks,
     cni_is_usable=CNI_IS_USABLE,
@@ -117,5 +126,7 @@ CALICO_REFLECTORS_BESIDE = replace(
 )
 """The same with the mitigation reflectors-off-control-plane: two workers reflect routes, too."""
 
-CALICO_VXLAN = NetworkSetup(batches=_vxlan_batches, agent=AGENT, cni_is_usable=CNI_IS_USABLE)
+CALICO_VXLAN = NetworkSetup(
+    batches=_vxlan_batches, agent=AGENT, agent_images=images_of, cni_is_usable=CNI_IS_USABLE
+)
 """Felix makes a tunnel to every node from what the API server says; there is no BGP."""

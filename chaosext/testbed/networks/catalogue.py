@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chaosext.testbed.bed_options import recorded_options
-from chaosext.testbed.networks import calico, calico_racks, calico_without_leaf
+from chaosext.testbed.networks import (
+    calico,
+    calico_racks,
+    calico_without_leaf,
+    flannel_vxlan,
+    kube_router_mesh,
+    macvlan,
+)
 from chaosext.testbed.options import PodNetwork, StoryMitigation
 
 if TYPE_CHECKING:
@@ -20,6 +27,9 @@ NETWORKS: Mapping[PodNetwork, NetworkSetup] = {
     PodNetwork.CALICO_RACKS: calico_racks.CALICO_RACKS,
     PodNetwork.CALICO_REFLECTORS: calico_without_leaf.CALICO_REFLECTORS,
     PodNetwork.CALICO_VXLAN: calico_without_leaf.CALICO_VXLAN,
+    PodNetwork.FLANNEL: flannel_vxlan.FLANNEL,
+    PodNetwork.KUBE_ROUTER: kube_router_mesh.KUBE_ROUTER,
+    PodNetwork.MACVLAN: macvlan.MACVLAN,
 }
 
 MITIGATED: Mapping[tuple[PodNetwork, StoryMitigation], NetworkSetup] = {

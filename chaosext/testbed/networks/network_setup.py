@@ -46,6 +46,11 @@ def no_marks(_inputs: NetworkInputs) -> Sequence[Manifest]:
     return ()
 
 
+def no_images(_images: ImageSet) -> tuple[str, ...]:
+    """Return the images of a network without an agent."""
+    return ()
+
+
 def no_session(*_nodes: NodeContainer) -> bool:
     """Answer that there is no BGP session."""
     return False
@@ -78,7 +83,9 @@ class NetworkSetup:
     Attributes:
         batches: returns the objects to apply, batch after batch; `up` waits until a batch's custom resource
             definitions are established before it applies the next.
-        agent: namespace and name of the DaemonSet that runs on each node.
+        agent: namespace and name of the DaemonSet that runs on each node; None if nothing of the network runs there.
+        agent_images: returns the names of the images that the agent's Pods use.
+        plugins: CNI plugins that kind's node image lacks, which `up` copies onto the nodes.
         has_leaf_session: whether a node has a BGP session with its leaf, which `up` and `status` then expect.
         leaf_as_numbers: the AS of each leaf, which the nodes that peer with it have, too. Further leafs peer with the
             first one by eBGP, which passes their routes on.
@@ -91,7 +98,9 @@ class NetworkSetup:
     """
 
     batches: Callable[[NetworkInputs], Sequence[Sequence[Manifest]]]
-    agent: tuple[str, str]
+    agent: tuple[str, str] | None
+    agent_images: Callable[[ImageSet], tuple[str, ...]] = no_images
+    plugins: tuple[str, ...] = ()
     has_leaf_session: Callable[[NodeContainer], bool] = no_session
     leaf_as_numbers: tuple[int, ...] = (AS_NUMBER,)
     leaf_of: Callable[[NodeContainer], int] = first_leaf
@@ -99,3 +108,11 @@ class NetworkSetup:
     node_marks: Callable[[NetworkInputs], Sequence[Manifest]] = no_marks
     node_script: Callable[[NetworkInputs, NodeContainer], str] = no_script
     cni_is_usable: str = "true"
+
+    @property
+    def log_command(self) -> str:
+        """The command that shows why Pods can't be started, as a person types it."""
+        if self.agent is None:
+            return "`journalctl --unit kubelet` on the node"
+        space, name = self.agent
+        return f"`kubectl --namespace {space} logs daemonset/{name}`"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from chaosext.testbed.archive import Image
-from chaosext.testbed.node_images import ImageSet
+from chaosext.testbed.node_images import ImageSet, NetworkParts
 
 IMAGES = ImageSet(
     source="bundle",
@@ -20,6 +20,12 @@ IMAGES = ImageSet(
     kind=Path("kind"),
     helm=Path("helm"),
     customers=Path("customers"),
+    networks=NetworkParts(
+        flannel_image="flannel:1",
+        flannel_cni_image="flannel-cni:1",
+        kube_router_image="kube-router:1",
+        files=Path("bundle"),
+    ),
     calico_manifests=Path("calico"),
     istio_charts=Path("istio"),
 )

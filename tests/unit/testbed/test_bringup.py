@@ -14,6 +14,7 @@ from chaosext.cli.main import invoke
 from chaosext.model.errors import ChaosextError, Refused
 from chaosext.testbed import bringup, containers
 from chaosext.testbed.bringup import ensure_images
+from chaosext.testbed.options import PodNetwork
 from chaosext.testbed.stage_progress import Progress
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class Sources:
     def registry_answers(self, _: str | None) -> bool:
         return self.answers
 
-    def pull(self, tools: Bundle, _: Progress, *, registry: str | None) -> ImageSet:
+    def pull(self, tools: Bundle, _: Progress, *, registry: str | None, network: PodNetwork) -> ImageSet:
+        assert network is PodNetwork.CALICO_BGP
         self.asked.append(("pull", (tools.path, registry)))
         return IMAGES
 

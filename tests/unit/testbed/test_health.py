@@ -92,6 +92,19 @@ def test_the_steady_state_misses_nothing():
     assert [each.bgp for each in found.nodes] == ["none by design", "Established", "Established"]
 
 
+def test_a_network_without_agent_and_sessions_misses_neither():
+    objects = {name: each for name, each in steady_objects().items() if name != "calico-node"}
+
+    found = status(objects, bgp={}, network="macvlan")
+
+    assert found.missing == ()
+    assert {each.bgp for each in found.nodes} == {"none by design"}
+
+
+def test_the_agent_of_the_recorded_network_is_missed():
+    assert "kube-flannel/kube-flannel-ds does not exist" in status(bgp={}, network="flannel").missing
+
+
 @pytest.mark.parametrize(
     ("name", "instead", "said"),
     [

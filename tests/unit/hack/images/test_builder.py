@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from jsonschema import Draft202012Validator
 from chaosext.cli.main import invoke
 from chaosext.model.errors import ChaosextError, Refused
 from chaosext.testbed.archive import Image, digest_of
-from chaosext.testbed.bundle import NEEDED_FILES, newest_bundle, open_bundle, wanted_versions
+from chaosext.testbed.bundle import CNI_PLUGINS, NEEDED_FILES, newest_bundle, open_bundle, wanted_versions
 from chaosext.testbed.stage_progress import Progress
 from hack.images import __main__ as command
 from hack.images import builder
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from chaosext.testbed.bundle import Bundle
 QUIET = Progress(io.StringIO())
 ROLES = (
-    "node-base", "leaf", "load-balancer", "kube-proxy", "calico-node", "calico-cni", "shop", "client",
+    "node-base", "leaf", "load-balancer", "kube-proxy", "calico-node", "calico-cni", "flannel", "flannel-cni",
+    "kube-router", "shop", "client",
 )  # fmt: skip
 
 
@@ -164,6 +166,8 @@ def tools(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools
     directories = {name: put(cache / f"{name}-1" / name, name, 0o755).parent for name in names}
     for path in (
         "manifests/calico.yaml",
+        "Documentation/kube-flannel.yml",
+        "daemonset/kubeadm-kuberouter.yaml",
         "manifests/tigera.yaml",
         "manifests/charts/base/Chart.yaml",
         "manifests/charts/base/templates/one.yaml",
@@ -171,7 +175,9 @@ def tools(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools
         "manifests/charts/istio-control/istio-discovery/Chart.yaml",
     ):
         put(tmp_path / "module" / path, path)
-    made = Tools(**directories)
+    for plugin in CNI_PLUGINS:
+        put(cache / "cni-1" / plugin, plugin, 0o755)
+    made = Tools(**directories, cni_plugins=cache / "cni-1")
     monkeypatch.setattr(builder, "module_directory", lambda _: tmp_path / "module")
     monkeypatch.setattr(builder, "ensure_go", lambda _: None)
     monkeypatch.setattr(builder, "build_tools", lambda _: made)
@@ -196,7 +202,7 @@ class TestBuilding:
         other = put(cache / "shop-2/shop", "other shop", 0o755).parent
         with monkeypatch.context() as patch:
             made = builder.build_tools(QUIET)
-            changed = Tools(kind=made.kind, helm=made.helm, shop=other, customers=made.customers)
+            changed = replace(made, shop=other)
             patch.setattr(builder, "build_tools", lambda _: changed)
             newer = build_bundle("tools", QUIET)
             assert newer == newest_bundle(full=False).path != path
