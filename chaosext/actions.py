@@ -47,7 +47,8 @@ def sever_control_plane(
     Args:
         ttl_s: seconds, from 1 to the limit `chaosext_max_ttl_s` (900 by default).
         peers: addresses and prefixes to drop; by default every address of the other nodes' uplinks, the Pods' prefixes
-            (Calico's IPPools), and the load balancers before the API servers that the other nodes' kubelets use.
+            (Calico's IPPools, else the nodes' podCIDRs), and the load balancers before the API servers that the other
+            nodes' kubelets use.
         families: `ipv4`, `ipv6`; by default both. kubelet falls back to the family that is left open.
         uplinks: interface names; by default those that carry the node's InternalIP.
         dead_man_s: seconds, 3 or more, after which the kernel drops the rules if this process has died; the cut is

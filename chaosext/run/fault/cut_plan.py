@@ -292,11 +292,11 @@ def _own_pools(cluster: Cluster, nodes: Sequence[Node]) -> tuple[str, ...]:
 
 
 def pod_prefixes(cluster: Cluster) -> tuple[str, ...]:
-    """The Pods' prefixes by Calico's IPPools; none without Calico."""
+    """The Pods' prefixes: Calico's IPPools; without Calico, the nodes' podCIDRs."""
     try:
         return tuple(pool.cidr for pool in cluster.ippools())
     except NotFound:
-        return ()
+        return tuple(sorted(cidr for node in cluster.nodes() for cidr in node.pod_cidrs))
 
 
 HTTPS = 443

@@ -10,11 +10,12 @@ import pytest
 
 from chaosext.checks.cut_effective import Path
 from chaosext.checks.tcp_reachability import Target
-from chaosext.cluster.objects import Node
+from chaosext.cluster.client import NotFound
+from chaosext.cluster.objects import IpPool, Node
 from chaosext.experiment.cut_request import CutRequest
 from chaosext.model.errors import Refused
 from chaosext.nodes.node_network import NodeNetwork
-from chaosext.run.fault.cut_plan import Topology, plan_cut
+from chaosext.run.fault.cut_plan import Topology, plan_cut, pod_prefixes
 
 CONTROL_PLANE = {"node-role.kubernetes.io/control-plane": ""}
 
@@ -50,6 +51,29 @@ def test_by_default_the_others_and_their_pods_are_cut_on_the_control_plane() -> 
     peers, nodes = planned()
     assert peers == {"172.18.0.3/32", "172.18.0.4/32", "10.244.0.0/16", "fc00::3/128", "fc00::4/128"}
     assert nodes == [("cp", ("eth0",))]
+
+
+class Pools:
+    """A cluster of two nodes with podCIDRs; `pools` None: without Calico."""
+
+    def __init__(self, pools: tuple[IpPool, ...] | None) -> None:
+        self.pools = pools
+
+    def ippools(self) -> tuple[IpPool, ...]:
+        if self.pools is None:
+            raise NotFound("no Calico here")
+        return self.pools
+
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(replace(each, pod_cidrs=(f"10.9.{n}.0/24",)) for n, each in enumerate((CP, WORKERS[0])))
+
+
+def test_without_calico_the_pods_prefixes_are_the_nodes_pod_cidrs() -> None:
+    assert pod_prefixes(Pools(None)) == ("10.9.0.0/24", "10.9.1.0/24")
+
+
+def test_with_calico_its_pools_are_the_pods_prefixes() -> None:
+    assert pod_prefixes(Pools(())) == ()
 
 
 def test_a_kubelets_load_balancer_is_a_path_and_a_node_is_none_twice() -> None:
