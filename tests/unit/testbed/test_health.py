@@ -102,7 +102,9 @@ def test_a_network_without_agent_and_sessions_misses_neither():
 
 
 def test_the_agent_of_the_recorded_network_is_missed():
-    assert "kube-flannel/kube-flannel-ds does not exist" in status(bgp={}, network="flannel").missing
+    found = status(steady_objects(), bgp={}, network="flannel")
+
+    assert "kube-flannel/kube-flannel-ds does not exist" in found.missing
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def inputs(*nodes: NodeContainer) -> NetworkInputs:
         pod_subnet="10.9.0.0/16",
         service_subnet="10.2.112.0/20",
         nodes=nodes,
-        leaf_ip="172.18.0.5",
+        leaf_ips=("172.18.0.5",),
         api_host="bed-control-plane",
         images=IMAGES,
     )
