@@ -1,0 +1,118 @@
+"""The testbed's Calico networks other than the incident's: each routes Pods in its own way, and says so.
+
+chaosext testbed up --network calico-racks --name racks
+CHAOSEXT_TESTBED=racks pytest tests/kind/test_calico_networks.py
+"""
+
+import ipaddress
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+NAME = os.environ.get("CHAOSEXT_TESTBED", "chaosext")
+NETWORKS = ("calico-mesh", "calico-racks", "calico-reflectors", "calico-vxlan")
+
+TIMED_OUT = 124
+"""Exit code of coreutils' `timeout`."""
+
+pytestmark = pytest.mark.kind
+
+
+def command(*words):
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+
+def docker(container, *words):
+    return command("docker", "exec", container, *words).stdout
+
+
+def kubectl(*words):
+    return docker(f"{NAME}-control-plane", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *words)
+
+
+@pytest.fixture(scope="module")
+def status():
+    shown = command(sys.executable, "-m", "chaosext", "testbed", "status", f"--name={NAME}", "--json")
+    if shown.returncode not in (0, 10):
+        pytest.skip(f"no testbed {NAME} (chaosext testbed up): {shown.stderr.strip()}")
+    found = json.loads(shown.stdout)
+    if found["record"].get("network") not in NETWORKS:
+        pytest.skip(f"testbed {NAME} has none of {', '.join(NETWORKS)}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def network(status):
+    return status["record"]["network"]
+
+
+@pytest.fixture(scope="module")
+def workers(status):
+    return [node["name"] for node in status["nodes"] if node["role"] == "worker"]
+
+
+def pod_on(node):
+    """Return the address of a Pod on a node."""
+    pods = json.loads(kubectl("get", "pods", "-A", f"--field-selector=spec.nodeName={node}", "-ojson"))[
+        "items"
+    ]
+    return next(
+        each["status"]["podIP"]
+        for each in pods
+        if not each["spec"].get("hostNetwork") and each["status"].get("podIP")
+    )
+
+
+def way(node, address):
+    """Return the next hop (or None) and the device on the way from a node to an address."""
+    (found,) = json.loads(docker(node, "ip", "-json", "route", "get", address))
+    return found.get("gateway"), found["dev"]
+
+
+def test_it_is_steady_and_names_the_sessions_that_it_expects(status, network):
+    states = {node["role"]: node["bgp"] for node in status["nodes"]}
+
+    assert status["missing"] == []
+    assert states["worker"] == ("none by design" if network == "calico-vxlan" else "Established")
+    by_design = network in ("calico-racks", "calico-vxlan")
+    assert states["control-plane"] == ("none by design" if by_design else "Established")
+
+
+def test_pods_of_other_workers_are_reached_in_the_networks_own_way(status, network, workers):
+    addresses = {node["name"]: node["ipv4"] for node in status["nodes"]}
+    one, other = workers[:2]
+    gateway, device = way(one, pod_on(other))
+
+    if network == "calico-vxlan":
+        assert device == "vxlan.calico"
+    elif network == "calico-racks":
+        assert (gateway, device) == (status["leaf_ip"], "eth0")
+    else:
+        assert (gateway, device) == (addresses[other], "eth0")
+    connect = f"echo > /dev/tcp/{pod_on(other)}/1"  # a refused connection proves the way as well
+    assert command("docker", "exec", one, "timeout", "3", "bash", "-c", connect).returncode != TIMED_OUT
+
+
+def test_only_networks_with_sessions_of_control_plane_nodes_announce_their_pods(network, workers):
+    listed = json.loads(kubectl("get", "blockaffinities.crd.projectcalico.org", "-ojson"))["items"]
+    own = [
+        ipaddress.ip_network(each["spec"]["cidr"])
+        for each in listed
+        if each["spec"]["node"] == f"{NAME}-control-plane"
+    ]
+    if not own:
+        pytest.skip("no Pod of the control-plane node has had an address yet")
+    routes = {
+        docker(worker, "ip", "route", "list", "exact", str(block)) for worker in workers for block in own
+    }
+
+    assert all(routes) is (network != "calico-racks")
+
+
+def test_vxlan_runs_no_bird(network, workers):
+    running = docker(workers[0], "pgrep", "--list-name", "bird")
+
+    assert bool(running.strip()) is (network != "calico-vxlan")
