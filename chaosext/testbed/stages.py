@@ -75,7 +75,7 @@ JOINED_SCRIPT = "if test -s /etc/kubernetes/kubelet.conf; then echo yes; else ec
 `kubeadm init` writes them; after `kubeadm join`, the kubelet does, once it is admitted.
 """
 
-STAGES_AT_ONCE = 14
+STAGES_AT_ONCE = 15
 PLACEMENT_ATTEMPTS = 3
 MISSING_SHOWN = 6
 
