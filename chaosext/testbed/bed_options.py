@@ -132,8 +132,8 @@ def _senseless(options: BedOptions) -> Iterator[tuple[str, str]]:
         )
         yield why, "add --mitigation bgp-on-control-plane, or choose a network such as calico-vxlan"
     for each in options.mitigations:
-        if why := _idle(each, options):
-            message, fix = why
+        if idle := _idle(each, options):
+            message, fix = idle
             yield f"mitigation {each}: {message}", fix
 
 

@@ -40,7 +40,7 @@ def deployment_patch(mitigations: tuple[StoryMitigation, ...]) -> dict[str, Any]
 
     The changes are those that `chaosext rehearse` recommends.
     """
-    changes = {
+    changes: dict[StoryMitigation, dict[str, Any]] = {
         StoryMitigation.DNS_AFFINITY: {"affinity": off_control_plane()},
         StoryMitigation.LONGER_TOLERATIONS: {"tolerations": [*OWN_TOLERATIONS, *_staying(LONG_S)]},
         StoryMitigation.SPREAD: {"topologySpreadConstraints": [_one_per_node()]},
