@@ -37,6 +37,10 @@ COMMANDS = {
     "run": ("chaosext.cli.run:run", "Run an experiment: verdict, exit code, timeline, report."),
     "report": ("chaosext.cli.report:report", "Write the report of a run, or compare two runs."),
     "check": ("chaosext.cli.check:check", "Run one check, or all of the steady state."),
+    "diagnose": (
+        "chaosext.cli.diagnose:diagnose",
+        "Say what is broken in a cluster, why, and what fixes it; touch nothing.",
+    ),
     "baseline": (
         "chaosext.cli.baseline:baseline",
         "Save known unhealthy objects, to judge as before or better.",

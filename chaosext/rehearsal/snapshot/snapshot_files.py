@@ -109,6 +109,8 @@ class Listed:
     doubles: Counter[str] = field(default_factory=Counter)
     lists: Counter[str] = field(default_factory=Counter)
     is_gathered: bool = False
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    """What a diagnosis has measured beside the objects."""
 
     def of(self, kind: str, document: type[Document]) -> Iterator[Document]:
         """Yield every item of a kind. Raises `Refused`, naming file and item, for an item of another shape."""
@@ -153,15 +155,28 @@ def _files(count: int) -> str:
     return f"{count:,} file{'s' * (count != 1)}"
 
 
-def read_files(paths: Sequence[Path], reading: Reading | None = None) -> Listed:
-    """Read all files, directories and archives; `-` is stdin.
+def read_text(text: str) -> Listed:
+    """Read one snapshot that is in memory, Events included. Raises `Refused` if it has no Kubernetes objects."""
+    listed = Listed()
+    taking = _Taking(listed, with_events=True)
+    try:
+        for each in _lists(text.encode(), PurePosixPath("memory")):
+            taking.take(each, "memory")
+    except _Unreadable as error:
+        raise Refused(f"the snapshot: {error}", HOW_TO) from None
+    taking.finish()
+    return listed
+
+
+def read_files(paths: Sequence[Path], reading: Reading | None = None, *, with_events: bool = False) -> Listed:
+    """Read all files, directories and archives; `-` is stdin. `with_events`: keep Events, too.
 
     Raises `Refused` for a named file that is unreadable, truncated, or has no Kubernetes objects. In
     directories and archives, files without objects are passed over, but not damaged ones with objects.
     """
     reading = reading or Reading()
     listed, found = Listed(), 0
-    taking = _Taking(listed)
+    taking = _Taking(listed, with_events=with_events)
     try:
         for source in sources(paths, reading.hashed):
             if lists := _lists_of(source):
@@ -369,8 +384,9 @@ def _unreadable(size: int, at: int, error: Exception) -> _Unreadable:
 class _Taking:
     """Puts the items of Lists into `listed`, each object once."""
 
-    def __init__(self, listed: Listed) -> None:
+    def __init__(self, listed: Listed, *, with_events: bool = False) -> None:
         self._listed = listed
+        self._unused = UNUSED - {"Event"} if with_events else UNUSED
         self._shelves: dict[tuple[str, str], _Shelf] = {}
         """(kind, apiVersion), and (chaosext's name, group) -> its objects; all versions of a kind share a shelf."""
 
@@ -381,6 +397,7 @@ class _Taking:
         listed.missed.update(_missed(found.about.get("missed")))
         listed.taken_at = listed.taken_at or str(found.about.get("taken_at") or "")
         listed.version = listed.version or str(found.about.get("version") or "")
+        listed.measured = listed.measured or found.about.get("measured") or {}
         if found.kind:  # the API's own list of one kind
             listed.declared.add(kind_of(found.kind, found.api_version))
             listed.lists[found.kind] += 1
@@ -392,7 +409,7 @@ class _Taking:
             kind, version = said.kind or found.kind, said.apiVersion or found.api_version
             if not kind:
                 raise Refused(f"{file}: item {number} has no kind, so it is not a Kubernetes object", HOW_TO)
-            if kind not in UNUSED:
+            if kind not in self._unused:
                 shelf = shelves.get((kind, version)) or self._shelf(kind, version)
                 shelf.put(said.metadata, (file, raw))
         return len(found.items)

@@ -1,0 +1,183 @@
+"""Pick root causes: run all rules on a cluster's symptoms, and order what they found. Pure.
+
+A cause that explains what another was inferred from lies deeper. What no cause explains stays unexplained, and what
+was not seen is never healthy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from chaosext.diagnose.knowledge import Cause, Patient, Unsettled, all_rules
+from chaosext.diagnose.symptoms import SymptomKind, notes_of, symptoms_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from chaosext.diagnose.cluster_sight import ClusterSight
+    from chaosext.diagnose.knowledge import DiagnosisRule
+    from chaosext.diagnose.symptoms import Symptom
+
+SCHEMA = "chaosext.diagnosis/v1"
+
+LATEST = datetime.max.replace(tzinfo=UTC)
+
+AFFECTED = (SymptomKind.WORKLOAD, SymptomKind.NOT_CREATED, SymptomKind.SERVICE, SymptomKind.XDS)
+"""Kinds of symptoms that show who is affected."""
+
+
+class Condition(StrEnum):
+    """The state of a cluster."""
+
+    HEALTHY = "healthy"
+    EXPLAINED = "broken, explained"
+    UNEXPLAINED = "broken, not explained"
+    UNKNOWN = "can't tell"
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self]
+
+
+EXIT_CODES = {
+    Condition.HEALTHY: 0,
+    Condition.EXPLAINED: 10,
+    Condition.UNEXPLAINED: 11,
+    Condition.UNKNOWN: 30,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootCause:
+    """A root cause, and what it led to: other causes, the symptoms that all of them explain, and who is affected."""
+
+    cause: Cause
+    led_to: tuple[Cause, ...] = ()
+    explained: tuple[Symptom, ...] = ()
+
+    @property
+    def affected(self) -> tuple[str, ...]:
+        """Workloads, Services and Pods that suffer from it."""
+        owned = {pod for each in self.explained if each.kind is not SymptomKind.XDS for pod in each.pods}
+        found = (each for each in self.explained if each.kind in AFFECTED)
+        return tuple(
+            each.subject for each in found if each.kind is not SymptomKind.XDS or each.subject not in owned
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.cause.to_json(),
+            "led_to": [each.to_json() for each in self.led_to],
+            "explained": [each.to_json() for each in self.explained],
+            "affected": list(self.affected),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """The answer. `unsettled`: what rules could not tell. `gaps`: what was not seen. `notes`: normal operation."""
+
+    condition: Condition
+    at: datetime
+    context: str = ""
+    roots: tuple[RootCause, ...] = ()
+    symptoms: tuple[Symptom, ...] = ()
+    unexplained: tuple[Symptom, ...] = ()
+    unsettled: tuple[Unsettled, ...] = ()
+    gaps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        return self.condition.exit_code
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "exit_code": self.exit_code,
+            "condition": self.condition.value,
+            "at": self.at.isoformat(),
+            "context": self.context,
+            "root_causes": [each.to_json() for each in self.roots],
+            "symptoms": [each.to_json() for each in self.symptoms],
+            "unexplained": [each.to_json() for each in self.unexplained],
+            "unsettled": [{"what": each.what, "why": each.why} for each in self.unsettled],
+            "not_seen": list(self.gaps),
+            "notes": list(self.notes),
+        }
+
+
+def diagnose(sight: ClusterSight, rules: Sequence[DiagnosisRule] | None = None) -> Diagnosis:
+    """Return the diagnosis of what is seen of a cluster."""
+    patient = Patient(sight=sight, symptoms=symptoms_of(sight))
+    found = [
+        replace(each, rule=rule.name) if isinstance(each, Cause) else each
+        for rule in (all_rules() if rules is None else rules)
+        for each in rule.find(patient)
+    ]
+    causes = [each for each in found if isinstance(each, Cause)]
+    roots = root_causes(causes, patient.symptoms)
+    settled = {each.key for root in roots for each in root.explained}
+    left = tuple(each for each in patient.symptoms if each.key not in settled)
+    return Diagnosis(
+        condition=_condition(patient, roots, left),
+        at=sight.now,
+        context=sight.context,
+        roots=roots,
+        symptoms=patient.symptoms,
+        unexplained=left,
+        unsettled=tuple(each for each in found if isinstance(each, Unsettled)) if left or not roots else (),
+        gaps=sight.gaps,
+        notes=notes_of(sight),
+    )
+
+
+def _condition(patient: Patient, roots: Sequence[RootCause], left: Sequence[Symptom]) -> Condition:
+    if left:
+        return Condition.UNEXPLAINED
+    if roots:
+        return Condition.EXPLAINED
+    return Condition.UNKNOWN if patient.sight.gaps else Condition.HEALTHY
+
+
+def root_causes(causes: Sequence[Cause], symptoms: Sequence[Symptom]) -> tuple[RootCause, ...]:
+    """Return the causes that no other explains, those that explain most first, each with what it led to."""
+    deeper = {id(each): _deeper(each, causes) for each in causes}
+    roots = [each for each in causes if not each.is_link and not deeper[id(each)]]
+    made = [_root(each, causes, deeper, symptoms) for each in roots]
+    return tuple(sorted(made, key=lambda root: (-len(root.explained), root.cause.subject)))
+
+
+def _deeper(cause: Cause, causes: Iterable[Cause]) -> list[Cause]:
+    """Return the causes that lie deeper than this one. Two that explain each other stay side by side."""
+    return [each for each in causes if _outranks(each, cause) and not _outranks(cause, each)]
+
+
+def _outranks(one: Cause, other: Cause) -> bool:
+    if one is other or one.is_link:
+        return False
+    explains_it = bool(other.grounds) and other.grounds <= one.accounts_for
+    return explains_it or bool(other.because & one.accounts_for)
+
+
+def _root(
+    root: Cause, causes: Sequence[Cause], deeper: dict[int, list[Cause]], symptoms: Sequence[Symptom]
+) -> RootCause:
+    """Return a root cause with everything that it led to, by way of other causes, too."""
+    led_to: list[Cause] = []
+    reached = [root]
+    while reached:
+        behind = reached.pop()
+        for each in causes:
+            if each is not root and each not in led_to and behind in deeper[id(each)]:
+                led_to.append(each)
+                reached.append(each)
+    settled = root.accounts_for.union(*(each.accounts_for for each in led_to))
+    return RootCause(
+        cause=root,
+        led_to=tuple(sorted(led_to, key=lambda each: (each.since or LATEST, each.rule))),
+        explained=tuple(each for each in symptoms if each.key in settled),
+    )

@@ -1,0 +1,1 @@
+"""The knowledge base: one rule a module, each with a `RULE` (see `chaosext.diagnose.knowledge`)."""
