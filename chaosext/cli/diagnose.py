@@ -72,7 +72,7 @@ def diagnose(
     verbose: bool,
     form: Form,
 ) -> int:
-    """Diagnose a cluster in trouble, whoever caused it: what is broken, since when, why, for whom, and what fixes it.
+    """Diagnose a cluster in trouble, whatever caused it: what is broken, since when, why, for whom, and what fixes it.
 
     Read-only, without a run, within a minute. It works from the API alone; with access to nodes it also measures DNS,
     BGP and what the nodes themselves show, also while the API server is out of reach. It never calls a cluster healthy
@@ -133,14 +133,14 @@ def _recorded(snapshots: tuple[Path, ...]) -> ClusterSight:
 def _live(context: str | None, transport: str, leaf: str, namespace: str, keep: Path | None) -> ClusterSight:
     from chaosext.cli.snapshot import write_snapshot
     from chaosext.diagnose.cluster_sight import sight_of
-    from chaosext.rehearsal.snapshot.snapshot_files import read_text
+    from chaosext.rehearsal.snapshot.snapshot_files import listed_of
 
     context = context_or_current(context)
     say(f"looking at {context}, read-only …", err=True)
     text = _collected(context, transport, leaf, namespace).text()
     if keep:
         write_snapshot(str(keep), [text])
-    return sight_of(read_text(text))
+    return sight_of(listed_of(text))
 
 
 def _collected(context: str, transport: str, leaf: str, namespace: str) -> Collected:

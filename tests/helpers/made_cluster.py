@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chaosext.diagnose.cluster_sight import ClusterSight, sight_of
-from chaosext.rehearsal.snapshot.snapshot_files import read_text
+from chaosext.rehearsal.snapshot.snapshot_files import listed_of
 
 NOW = datetime(2026, 11, 30, 12, 0, 0, tzinfo=UTC)
 DNS_IP, LEAF = "10.2.112.10", "172.18.0.9"
@@ -392,7 +392,7 @@ class MadeCluster:
         return json.dumps({"apiVersion": "v1", "kind": "List", "items": items, "chaosext": about})
 
     def sight(self) -> ClusterSight:
-        return sight_of(read_text(self.text()))
+        return sight_of(listed_of(self.text()))
 
 
 def worst(statuses: list[str]) -> str:

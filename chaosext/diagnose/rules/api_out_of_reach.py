@@ -29,7 +29,7 @@ def find(patient: Patient) -> Iterator[Cause]:
         fixes=(
             FixCommand(
                 what="check the server of this context, and the way to it",
-                command=f"kubectl config view --minify{f' --context {sight.context}' if sight.context else ''}",
+                command=f"{patient.kubectl} config view --minify",
                 risk="none",
             ),
         ),

@@ -102,7 +102,7 @@ def _fixes(patient: Patient, nodes: Sequence[str], others: Sequence[str]) -> Ite
     )
     yield FixCommand(
         what="when it is back, see where kube-dns ended up before calling it over",
-        command=f"chaosext diagnose{f' --context {patient.sight.context}' if patient.sight.context else ''}",
+        command="chaosext diagnose",
         risk="none, read-only",
     )
 

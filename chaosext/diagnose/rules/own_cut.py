@@ -43,8 +43,13 @@ def find(patient: Patient) -> Iterator[Cause]:
             fixes=(
                 FixCommand(
                     what="end the run and heal its cut now",
-                    command=f"chaosext abort {run}",
+                    command=f"chaosext abort --run {run}",
                     risk="none; the kernel ends the cut by itself at its expiry",
+                ),
+                FixCommand(
+                    what="or, if the API server does not answer, remove it from the nodes",
+                    command=f"chaosext cleanup --run {run}",
+                    risk="none",
                 ),
             ),
         )

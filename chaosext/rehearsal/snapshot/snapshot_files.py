@@ -155,7 +155,7 @@ def _files(count: int) -> str:
     return f"{count:,} file{'s' * (count != 1)}"
 
 
-def read_text(text: str) -> Listed:
+def listed_of(text: str) -> Listed:
     """Read one snapshot that is in memory, Events included. Raises `Refused` if it has no Kubernetes objects."""
     listed = Listed()
     taking = _Taking(listed, with_events=True)

@@ -241,7 +241,7 @@ def test_evictions_name_the_time_that_kube_dns_has_left() -> None:
 def test_own_cut_is_never_blamed_on_the_network() -> None:
     found = made(own_cut)
     assert "chaosext's own run 20261130-1" in found.roots[0].cause.said
-    assert found.roots[0].cause.fixes[0].command == "chaosext abort 20261130-1"
+    assert found.roots[0].cause.fixes[0].command == "chaosext abort --run 20261130-1"
 
 
 def cordon_workers(made: MadeCluster) -> None:
