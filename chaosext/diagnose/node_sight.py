@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from chaosext.checks.bgp_established import BIRD_SCRIPT
 from chaosext.checks.tcp_reachability import Reach, classify
 from chaosext.model.errors import Unreachable
+from chaosext.nodes.bird import BIRD_SCRIPT
 from chaosext.sentinel.bird_sessions import Session, parse_bird
 
 if TYPE_CHECKING:

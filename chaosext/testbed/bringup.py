@@ -38,7 +38,7 @@ def bring_up(
     A `second` cluster follows, with a load balancer in front of both. See `ensure_images` for `images` and
     `registry`. Raises a `ChaosextError` if a step fails.
     """
-    image_set = ensure_images(images, progress, registry=registry, network=blueprint.network)
+    image_set = ensure_images(images, progress, registry=registry, network=blueprint.options.network)
     found = lifecycle.up(blueprint, image_set, progress)
     if second is None:
         return found

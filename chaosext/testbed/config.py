@@ -19,8 +19,8 @@ import yaml
 from chaosext.cluster.object_files import parse_yaml
 from chaosext.model.errors import Refused
 from chaosext.model.files import read_file
+from chaosext.rehearsal.mitigate.nodelocal_dns import LOCAL_IP
 from chaosext.testbed.bed_options import BedOptions, make_options
-from chaosext.testbed.node_local_cache import KUBELET_PATCH
 from chaosext.testbed.options import (
     ControlPlaneTimings,
     StoryMitigation,
@@ -58,6 +58,9 @@ DEFAULT_TOLERATION_S = "300"
 
 KUBEADM_CONTROLLERS = "*,bootstrapsigner,tokencleaner"
 """kube-controller-manager's `--controllers` (cmd/kubeadm/app/phases/controlplane/manifests.go)."""
+
+KUBELET_PATCH: dict[str, Any] = {"kind": "KubeletConfiguration", "clusterDNS": [LOCAL_IP]}
+"""For kind: kubeadm then gives every kubelet the cache's address for its Pods."""
 
 NO_EVICTIONS = "-taint-eviction-controller"
 """Turns evictions off, with Kubernetes 1.29 or newer, as `pause-evictions` of `chaosext rehearse` does."""

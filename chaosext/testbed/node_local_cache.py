@@ -22,9 +22,6 @@ WORKLOAD = (NAMESPACE, NAME)
 DNS_INDEX, UPSTREAM_INDEX = 10, 11
 """Of the Services' addresses: kube-dns' (kubeadm), and that of the same Pods as the caches ask them."""
 
-KUBELET_PATCH: Manifest = {"kind": "KubeletConfiguration", "clusterDNS": [LOCAL_IP]}
-"""For kind: kubeadm then gives every kubelet the cache's address for its Pods."""
-
 UNIT = "chaosext-node-dns.service"
 ADDRESS_SCRIPT = f"""\
 cat > /etc/systemd/system/{UNIT} <<'UNIT'

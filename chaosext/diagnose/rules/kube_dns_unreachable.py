@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.diagnose.cluster_sight import DNS
 from chaosext.diagnose.knowledge import Cause, DiagnosisRule, FixCommand, Unsettled, keys
-from chaosext.diagnose.symptoms import SymptomKind, Trouble, dns_row
+from chaosext.diagnose.symptoms import Symptom, SymptomKind, Trouble, dns_row
 from chaosext.model.findings import Status
 from chaosext.rehearsal.network.routes import EvidenceKind
 from chaosext.report.units import listed
@@ -116,7 +116,7 @@ def _cause(patient: Patient, unreached: list[str], serving: list[Endpoint]) -> C
     )
 
 
-def _suffering(patient: Patient) -> Iterator[object]:
+def _suffering(patient: Patient) -> Iterator[Symptom]:
     """Yield workloads and Services all of whose troubled Pods have a sidecar."""
     injected = {pod.subject for pod in patient.sight.pods if pod.injected}
     for each in patient.troubled(*SUFFERING):

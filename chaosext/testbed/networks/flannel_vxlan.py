@@ -14,6 +14,8 @@ from chaosext.testbed.kubectl import Manifest, parse_documents
 from chaosext.testbed.networks.network_setup import NetworkInputs, NetworkSetup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chaosext.testbed.node_images import ImageSet
 
 CNI_IS_USABLE = "test -s /run/flannel/subnet.env"
@@ -27,7 +29,7 @@ def flannel_objects(
 ) -> tuple[Manifest, ...]:
     """Return upstream's kube-flannel.yml for the testbed's images and Pod network."""
     images = {"install-cni-plugin": cni_image, "install-cni": image, "kube-flannel": image}
-    changes = {
+    changes: dict[str, Callable[[Manifest], Manifest]] = {
         "ConfigMap": lambda each: _with_network(each, pod_subnet),
         "DaemonSet": lambda each: _with_images(each, images),
     }

@@ -8,7 +8,7 @@ import pytest
 
 from chaosext.rehearsal.mitigate.nodelocal_dns import LOCAL_IP, manifests
 from chaosext.rehearsal.snapshot.dns_detection import is_node_cache_config, stale_s
-from chaosext.testbed import node_local_cache
+from chaosext.testbed import config
 from chaosext.testbed.node_local_cache import cache_objects
 from hack.images.recipes import COREDNS_PLUGINS
 
@@ -25,7 +25,7 @@ def corefile(**more):
 
 
 def test_pods_ask_the_address_that_kubelets_hand_out():
-    assert node_local_cache.KUBELET_PATCH["clusterDNS"] == [LOCAL_IP]
+    assert config.KUBELET_PATCH["clusterDNS"] == [LOCAL_IP]
     assert set(re.findall(r"bind (.*)", corefile())) == {LOCAL_IP}
     assert f"{LOCAL_IP}/32 dev lo" in node_local_cache.ADDRESS_SCRIPT
 
