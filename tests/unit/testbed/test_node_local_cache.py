@@ -8,7 +8,7 @@ import pytest
 
 from chaosext.rehearsal.mitigate.nodelocal_dns import LOCAL_IP, manifests
 from chaosext.rehearsal.snapshot.dns_detection import is_node_cache_config, stale_s
-from chaosext.testbed import config
+from chaosext.testbed import config, node_local_cache
 from chaosext.testbed.node_local_cache import cache_objects
 from hack.images.recipes import COREDNS_PLUGINS
 
