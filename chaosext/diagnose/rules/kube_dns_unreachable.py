@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from chaosext.cluster.objects import Endpoint
     from chaosext.diagnose.knowledge import Patient
+    from chaosext.diagnose.symptoms import Symptom
 
 SUFFERING = (Trouble.SIDECAR, Trouble.PROBE, Trouble.CRASH, Trouble.UNREADY)
 """Troubles of a Pod with a sidecar that a dead DNS leads to: no istiod, so no readiness, so no other container."""
