@@ -9,7 +9,7 @@ EXPERIMENT := experiments/control-plane-partition.yaml
 SNAPSHOTS := $(addprefix examples/snapshots/,story.json mitigated.json larger.json.gz)
 
 .DEFAULT_GOAL := help
-.PHONY: help engine-or-root machine engine images needed-images rehearse gameday test quick lint unit browser-test trust kind-test bench oracle site lock down clean
+.PHONY: help engine-or-root machine engine images needed-images rehearse gameday test quick lint unit browser-test trust kind-test bench oracle matrix site lock down clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -94,6 +94,11 @@ bench: $(VENV)/.installed ## Run the benchmarks on the testbed: ratios to baseli
 # ORACLE: e.g. --scenarios "1+3" --repeats 20 --jobs 4
 oracle: $(VENV)/.installed ## Compare the rehearsal with a real control plane, scenario by scenario (docs/oracle.md)
 	$(BIN)/python -m oracle $(ORACLE)
+
+# MATRIX: e.g. --cells "flannel/*" --repeats 10
+matrix: engine-or-root machine $(VENV)/.installed engine needed-images ## Play each architecture on a testbed, predicted beforehand, and write docs/architectures.md (hours)
+	status=0; $(BIN)/chaosext matrix run $(MATRIX) || status=$$?; \
+	$(BIN)/chaosext matrix page --output docs/architectures.md && exit $$status
 
 site: $(VENV)/.installed ## Build the documentation as a website, in site/: links checked, no warnings
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from itertools import pairwise
-from math import comb
 from typing import TYPE_CHECKING
+
+from chaosext.matrix.calibration import Calibration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,29 +18,6 @@ ENOUGH = 5
 
 BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 """Edges of probabilities between which events are counted together."""
-
-SURPRISE = 0.01
-"""A count is a miss when one as far out, or further, had at most this probability (two-sided)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """One thing that may happen: seen `count` times in `repeats`, with the mean predicted `probability`."""
-
-    what: str
-    count: int
-    repeats: int
-    probability: float
-
-    @property
-    def p_value(self) -> float:
-        """How likely a count at most as likely as this one is, if the probability is right (exact binomial test)."""
-        chances = [_binomial(count, self.repeats, self.probability) for count in range(self.repeats + 1)]
-        return min(1.0, sum(chance for chance in chances if chance <= chances[self.count] * (1 + 1e-9)))
-
-    @property
-    def holds(self) -> bool:
-        return self.p_value > SURPRISE
 
 
 def calibrations(comparisons: Iterable[Comparison]) -> tuple[Calibration, ...]:
@@ -89,7 +66,3 @@ def _of_one(repeats: list[Comparison]) -> Iterable[Calibration]:
             repeats=len(repeats),
             probability=sum(predicted) / len(predicted),
         )
-
-
-def _binomial(count: int, of: int, probability: float) -> float:
-    return comb(of, count) * float(probability**count * (1 - probability) ** (of - count))

@@ -58,6 +58,10 @@ COMMANDS = {
     "pin": ("chaosext.cli.pin:pin", "Pin a context to a cluster; every change requires it."),
     "approve": ("chaosext.cli.approve:approve", "Approve an experiment for a cluster marked production."),
     "testbed": ("chaosext.cli.testbed:testbed", "Bring the kind/Calico/Istio testbed up and down."),
+    "matrix": (
+        "chaosext.cli.matrix:matrix",
+        "Play architectures on the testbed, predicted and seen; write the page.",
+    ),
     "schedule": ("chaosext.cli.schedule:schedule", "Write the manifests of scheduled game days."),
     "gameday": ("chaosext.cli.gameday:gameday", "Run a game day, as its Job in the cluster does."),
     "fleet": (

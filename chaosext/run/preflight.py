@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from chaosext.cluster.objects import Node
     from chaosext.experiment.resolve import Resolved
     from chaosext.experiment.settings import Settings
+    from chaosext.rehearsal.simulate.planned_cut import Plan
     from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.snapshot.world import World
     from chaosext.run.session.run_directory import RunDirectory
@@ -113,19 +114,39 @@ def rehearse_apart(resolved: Resolved) -> OwnRehearsal:
 
 def _rehearsed(resolved: Resolved, directory: Path, keep: Callable[[Prediction], None]) -> OwnRehearsal:
     try:
-        course = course_of(resolved)
-        if course is None:
+        found = rehearse_into(resolved, directory)
+        if found is None:
             return OwnRehearsal()
-        path = directory / SNAPSHOT
-        _take(connect(resolved.settings), path)
-        world = read_snapshot([path])
-        nodes = cut_nodes(world, ",".join(resolved.settings.cut_nodes))
-        prediction = _predict(world, nodes, course)
-        keep(prediction)
+        keep(found.prediction)
     except Exception as error:  # the run continues without a prediction
         said = f": {error}" if isinstance(error, ChaosextError) else ""
         return OwnRehearsal(lines=(f"no prediction: {type(error).__name__}{said}",))
-    return OwnRehearsal(prediction=prediction, lines=outlook(prediction, world, nodes))
+    lines = outlook(found.prediction, found.world, found.plan.cut_nodes)
+    return OwnRehearsal(prediction=found.prediction, lines=lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearsedCourse:
+    """The prediction of an experiment's course on a cluster, with its question."""
+
+    world: World
+    plan: Plan
+    prediction: Prediction
+
+
+def rehearse_into(resolved: Resolved, directory: Path) -> RehearsedCourse | None:
+    """Take a snapshot of the experiment's cluster into `directory`, and predict a run that begins now.
+
+    The snapshot is `snapshot.json.gz`. Returns None if the experiment cuts nothing. Raises a `ChaosextError` if the
+    cluster can't be read or simulated.
+    """
+    course = course_of(resolved)
+    if course is None:
+        return None
+    path = directory / SNAPSHOT
+    _take(connect(resolved.settings), path)
+    world = read_snapshot([path])
+    return _predict(world, cut_nodes(world, ",".join(resolved.settings.cut_nodes)), course)
 
 
 def _take(cluster: Cluster, path: Path) -> None:
@@ -148,16 +169,17 @@ def _bounded(taking: Taking) -> Iterator[str]:
         yield text
 
 
-def _predict(world: World, nodes: frozenset[str], course: Course) -> Prediction:
+def _predict(world: World, nodes: frozenset[str], course: Course) -> RehearsedCourse:
     """The course; if the experiment heals once kube-dns has moved, that time is predicted first."""
     rehearsal, budget = Rehearsal(world), TimeBudget.of(SIMULATED_WITHIN_S)
-    if course.moves_s is None:
-        return rehearsal.of(course.plan(world, nodes, course.lasts_s), budget=budget)
-    waits_s = min(course.lasts_s, course.moves_s)
-    sketched = replace(course, settle_s=None).plan(world, nodes, waits_s)
-    first = rehearsal.of(sketched, samples=SKETCH, budget=budget.share(SKETCHED))
-    heals_s = min(waits_s, moved_s(first, world, nodes, waits_s) + NOTICED_S)
-    return rehearsal.of(course.plan(world, nodes, heals_s), budget=budget)
+    heals_s = course.lasts_s
+    if course.moves_s is not None:
+        waits_s = min(course.lasts_s, course.moves_s)
+        sketched = replace(course, settle_s=None).plan(world, nodes, waits_s)
+        first = rehearsal.of(sketched, samples=SKETCH, budget=budget.share(SKETCHED))
+        heals_s = min(waits_s, moved_s(first, world, nodes, waits_s) + NOTICED_S)
+    plan = course.plan(world, nodes, heals_s)
+    return RehearsedCourse(world=world, plan=plan, prediction=rehearsal.of(plan, budget=budget))
 
 
 def moved_s(found: Prediction, world: World, nodes: frozenset[str], waits_s: float) -> float:

@@ -175,18 +175,27 @@ def _shifts(run: RunData) -> Callable[[float], float]:
 
 
 def hindsight_lines(found: Hindsight) -> Iterator[str]:
-    """Yield user-visible lines: how accurate the rehearsal was, then the differences."""
+    """Yield user-visible lines: how accurate the rehearsal was, then the differences, at most six of each kind."""
     yield (
         f"prediction: {found.right} of {found.expectations} expected events came true in time; "
         f"predicted {found.forecast or 'nothing'}, observed {found.outcome}"
     )
     if found.unobserved:
         yield f"  also predicted: {found.unobserved}, which no check of a run observes"
-    yield from _at_most([f"{_timing(each, t_s)}" for each, t_s in found.late])
-    yield from _at_most([f"expected, but not seen: {_named(each.event)}" for each in found.missing])
-    yield from _at_most(
-        [f"seen, but not expected: {_named(event)} after {moment(event.t_s)}" for event in found.surprises]
-    )
+    for lines in _differences(found):
+        yield from _at_most(lines)
+
+
+def all_differences(found: Hindsight) -> tuple[str, ...]:
+    """Return one user-visible line for each difference."""
+    return tuple(line for lines in _differences(found) for line in lines)
+
+
+def _differences(found: Hindsight) -> Iterator[list[str]]:
+    """Yield the lines of each kind of difference."""
+    yield [_timing(each, t_s) for each, t_s in found.late]
+    yield [f"expected, but not seen: {_named(each.event)}" for each in found.missing]
+    yield [f"seen, but not expected: {_named(event)} after {moment(event.t_s)}" for event in found.surprises]
 
 
 def _timing(each: Predicted, t_s: float) -> str:

@@ -184,7 +184,7 @@ class _Directory:
         try:
             if value["schema"] != REHEARSAL_SCHEMA:
                 raise ValueError(f"schema {value['schema']!r}, not {REHEARSAL_SCHEMA}")
-            return tuple(map(Predicted.from_json, value["timeline"])), *_forecast(value)
+            return tuple(map(Predicted.from_json, value["timeline"])), *forecast_of(value)
         except MALFORMED as error:
             self._unreadable(REHEARSAL, error)
             return (), "", ""
@@ -195,7 +195,7 @@ class _Directory:
         self.missing.append(f"{name} can't be read ({why})")
 
 
-def _forecast(value: Mapping[str, Any]) -> tuple[str, str]:
+def forecast_of(value: Mapping[str, Any]) -> tuple[str, str]:
     """Return a rehearsal's verdict about what a run observes, and what it predicts besides.
 
     A rehearsal deviates, too, if a quorum is lost, even if everything heals. No check of a run sees that.

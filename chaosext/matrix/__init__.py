@@ -1,0 +1,1 @@
+"""The matrix of architectures: each predicted, played on a testbed, compared, and kept."""
