@@ -207,7 +207,8 @@ def _complete_pod(kept: dict[str, Any], item: Mapping[str, Any]) -> None:
         for container, whole in zip(kept["spec"]["containers"], item["spec"]["containers"], strict=True):
             container["command"] = [each for each in command_of(whole) if _is_timing(each)]
     for part in ("containers", "initContainers"):
-        for container, whole in zip(kept["spec"].get(part) or (), item["spec"].get(part) or (), strict=True):
+        given, whole_spec = kept.get("spec", {}).get(part) or (), (item.get("spec") or {}).get(part) or ()
+        for container, whole in zip(given, whole_spec, strict=True):
             if is_capturing(whole):
                 container["env"] = [{"name": DNS_CAPTURE, "value": "true"}]
     if item["metadata"]["name"].startswith((kube_router.PROGRAM, AGENT)):
