@@ -54,11 +54,20 @@ def _repaired(world: World, cut: Collection[str], cut_for_s: float) -> Iterator[
 
 
 def _dns_daemons_missing(world: World) -> Iterator[Doubt]:
-    """Yield a doubt if cluster DNS is a DaemonSet and not ready on every node that it may run on."""
+    """Yield a doubt if cluster DNS is a DaemonSet and not ready on every node that it may run on.
+
+    There is none if it is ready on as many nodes as its controller wants: a Pod's template doesn't show which nodes
+    the affinity of its DaemonSet excludes (daemon_controller_utils.go, ReplaceDaemonSetPodNodeNameNodeAffinity).
+    """
     pods = [pod for pod in behind(world.dns, world.pods) if pod.owner.startswith("DaemonSet/")]
     if not pods:
         return
     spec, there = pods[0].spec, {pod.node for pod in pods if pod.ready}
+    workload = world.workloads.get((pods[0].namespace, pods[0].owner))
+    if workload is not None and 1 < workload.replicas == len(
+        there
+    ):  # 1 may be a status that is not in the snapshot
+        return
     may_run = (
         node for node in world.nodes if runs_daemons(node) and has_all(spec.node_selector, node.labels)
     )

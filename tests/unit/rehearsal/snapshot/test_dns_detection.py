@@ -179,6 +179,20 @@ def test_a_daemonset_stays_on_cut_nodes_and_is_back_after_the_heal(read: Read) -
     assert not [name for name in found.workloads if "dns-default" in name]
 
 
+@pytest.mark.parametrize(("wanted", "is_known"), [(2, True), (3, False), (None, False)])
+def test_a_daemonset_that_leaves_nodes_out_is_known_by_the_number_that_it_wants(
+    read: Read, wanted: int | None, is_known: bool
+) -> None:
+    """Its Pods don't show its affinity, so that only its controller says that none is missing."""
+    *others, on_first, second, third = openshift()
+    lacking = on_first if on_first["spec"]["nodeName"] == "cp-1" else third
+    kept = [each for each in (*others, on_first, second, third) if each is not lacking]
+    status = {} if wanted is None else {"desiredNumberScheduled": wanted}
+    found = cut(read(*kept, item("DaemonSet", "dns-default", "openshift-dns", status=status)), 480)
+    assert lacking["spec"]["nodeName"] == "cp-1"
+    assert (found.verdict is Forecast.PASSED) is is_known
+
+
 @pytest.mark.parametrize(
     "fields",
     [
