@@ -1,7 +1,9 @@
 """Chaos Toolkit probes: each check, the steady state, the load balancer, and waiting for kube-dns to be moved.
 
-A check returns a finding, `{"check": …, "status": "healthy|unhealthy|unknown", "summary": …, "evidence": […]}`; in a
-hypothesis its tolerance is `[healthy]`. If a cluster does not answer, a probe does not raise: the finding is `unknown`.
+A check returns a finding, `{"check": …, "status": "healthy|unhealthy|unknown|not applicable", "summary": …,
+"evidence": […]}`; in a hypothesis its tolerance is `[healthy]`, or `[healthy, not applicable]` to accept that a cluster
+has nothing of the kind, such as BGP or a mesh. If a cluster does not answer, a probe does not raise: the finding is
+`unknown`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ __all__ = [
     "kube_dns_moved",
     "kube_dns_on_peered_nodes",
     "kubelets_connected",
+    "nodes_reach_pods",
     "nodes_ready",
     "nothing_missing",
     "probes_healthy",
@@ -56,9 +59,18 @@ def nothing_missing(configuration: Configuration = None, secrets: Secrets = None
     return _check("nothing_missing", configuration, secrets)
 
 
-def dns_resolvable(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
-    """Check that cluster DNS answers on every node: at its ClusterIP and at each endpoint address, over UDP and TCP.
+def nodes_reach_pods(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
+    """Check that every worker reaches Pods on the other nodes, measured by TCP connects, whatever the network.
 
+    Each node connects to Pods on up to 8 others. Returns a finding that names each way that does not work.
+    """
+    return _check("nodes_reach_pods", configuration, secrets)
+
+
+def dns_resolvable(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
+    """Check that cluster DNS answers on every node, over UDP and TCP: where Pods ask, at its ClusterIP and endpoints.
+
+    Pods ask what kubelet hands out (clusterDNS), which may be a cache on their node.
     Makes `chaosext_lookups` (10) lookups per node and address, alternating UDP and TCP, each with a fresh socket.
     Returns a finding.
     """
@@ -68,7 +80,8 @@ def dns_resolvable(configuration: Configuration = None, secrets: Secrets = None)
 def xds_synced(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
     """Check that every injected Pod of `chaosext_namespaces` is connected to an istiod and in sync.
 
-    A Pod that no istiod lists is not in sync. Returns a finding; unknown without any Pod.
+    A Pod that no istiod lists is not in sync. Returns a finding; unknown without any Pod, not applicable
+    without a mesh.
     """
     return _check("xds_synced", configuration, secrets)
 
@@ -87,9 +100,9 @@ def probes_healthy(
 
 
 def bgp_established(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
-    """Check that every node that Calico's BGPPeers select has an established session, seen from leaf and node.
+    """Check that every BGP session that Calico's configuration wants is established, seen from nodes and leaf.
 
-    Returns a finding that names the nodes without a session.
+    Returns a finding that names the nodes without a session; not applicable where BGP carries no Pod routes.
     """
     return _check("bgp_established", configuration, secrets)
 
@@ -97,7 +110,7 @@ def bgp_established(configuration: Configuration = None, secrets: Secrets = None
 def kube_dns_on_peered_nodes(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
     """Check that every Pod behind kube-dns is on a node with a BGP peer.
 
-    Returns a finding that names the misplaced Pods.
+    Returns a finding that names the misplaced Pods; not applicable where BGP carries no Pod routes.
     """
     return _check("kube_dns_on_peered_nodes", configuration, secrets)
 

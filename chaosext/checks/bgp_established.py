@@ -1,7 +1,8 @@
 """bgp_established: are all expected BGP sessions established, on the node's side and on the leaf's?
 
 calico-node is Ready even with zero BGP peers, so readiness proves nothing. This check asks BIRD on the nodes
-and FRR on the leaf; the expected sessions follow from Calico's BGPPeers and the node-to-node mesh.
+and FRR on the leaf; the expected sessions follow from Calico's BGPPeers and the node-to-node mesh. Of kube-router it
+asks GoBGP (`kube_router_sessions`). Where BGP carries no Pod routes it is not applicable (`cluster_model`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from chaosext.nodes.shell import NodeShell
 
 ASK_TIMEOUT_S = 5.0
+
+CILIUM_UNREAD = (
+    "Cilium's BGP sessions carry Pod routes, and aren't read by chaosext: run `cilium bgp peers` in its Pods"
+)
 
 LEAF_SCRIPT = "timeout 4 vtysh -c 'show bgp summary json'"
 
@@ -58,10 +63,7 @@ class LeafReport:
 
 
 def gather(cluster: Cluster, shells: Mapping[str, NodeShell], leaf: NodeShell | None = None) -> BgpEvidence:
-    """Collect Calico's configuration from the cluster, and sessions from BIRD on each node and FRR on the leaf.
-
-    Raises `NotFound` if Calico's resources don't exist.
-    """
+    """Collect Calico's configuration from the cluster, and sessions from BIRD on each node and FRR on the leaf."""
     nodes, peers, mesh = cluster.nodes(), cluster.bgppeers(), cluster.node_to_node_mesh()
     expected = {node.name: expected_peers(node, nodes, peers, mesh) for node in nodes}
     to_ask = {name: shells[name] for name in expected if expected[name] and name in shells}
@@ -132,7 +134,9 @@ def judge(evidence: BgpEvidence) -> Finding:
     if not rows:
         rows = [Evidence(subject="BGPPeer", status=Status.UNHEALTHY, detail="no node has a BGP peer")]
     status = worst(row.status for row in rows)
-    return Finding(check=BGP, status=status, summary=_summary(rows, by_design), evidence=(*rows, *by_design))
+    return Finding(
+        check=BGP, status=status, summary=summary_of(rows, by_design), evidence=(*rows, *by_design)
+    )
 
 
 def _by_design(node: str) -> Evidence:
@@ -143,7 +147,7 @@ def _by_design(node: str) -> Evidence:
 def _node_side(node: str, peers: Iterable[str], evidence: BgpEvidence) -> Iterable[Evidence]:
     said = evidence.by_node.get(node, "not asked")
     for peer in peers:
-        yield _evidence(f"Node/{node} → {peer}:179", said, (peer,), "BIRD has no such session")
+        yield session_row(f"Node/{node} → {peer}:179", said, (peer,), "BIRD has no such session")
 
 
 def _leaf_side(evidence: BgpEvidence) -> Iterable[Evidence]:
@@ -151,10 +155,10 @@ def _leaf_side(evidence: BgpEvidence) -> Iterable[Evidence]:
         return
     for node in evidence.leaf_nodes:
         ips = evidence.node_ips.get(node, ())
-        yield _evidence(f"Leaf → Node/{node}", evidence.by_leaf, ips, "the leaf has no such session")
+        yield session_row(f"Leaf → Node/{node}", evidence.by_leaf, ips, "the leaf has no such session")
 
 
-def _evidence(
+def session_row(
     subject: str, said: tuple[Session, ...] | str, addresses: Iterable[str], absent: str
 ) -> Evidence:
     """Return a row for the session with one of `addresses`, as reported by one side."""
@@ -176,7 +180,7 @@ def _parsed(address: str) -> IPv4Address | IPv6Address | str:
         return address
 
 
-def _summary(rows: Sequence[Evidence], by_design: Sequence[Evidence]) -> str:
+def summary_of(rows: Sequence[Evidence], by_design: Sequence[Evidence]) -> str:
     good = sum(row.status is Status.HEALTHY for row in rows)
     bad = [row for row in rows if row.status is not Status.HEALTHY]
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 NODES = "nodes_ready"
 KUBELETS = "kubelets_connected"
+PODS = "nodes_reach_pods"
 DNS = "dns_resolvable"
 XDS = "xds_synced"
 PROBES = "probes_healthy"

@@ -1,4 +1,7 @@
-"""dns_resolvable: does cluster DNS answer on every node, through the Service and at each Pod behind it?
+"""dns_resolvable: does cluster DNS answer on every node: where Pods ask, at the Service, and at each Pod behind it?
+
+Pods ask what kubelet hands out, which may be a cache on their node; where that is another address than the Service's,
+both are asked.
 
 Queries are built and replies are parsed here, with dnspython. A node only sends and receives bytes, with bash
 and coreutils, and with a new socket each time, because an old UDP socket may be stale where a new one works.
@@ -17,13 +20,16 @@ from typing import TYPE_CHECKING
 
 from chaosext.checks.check_names import DNS
 from chaosext.checks.fan_out import LANES, ask_all, budget_s
+from chaosext.checks.pod_nameservers import nameservers
 from chaosext.cluster.client import NotFound
 from chaosext.model.errors import Unreachable
 from chaosext.model.findings import Evidence, Finding, Status, worst
+from chaosext.rehearsal.snapshot.networks.signs import few
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from chaosext.checks.pod_nameservers import Nameservers
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import Endpoint
     from chaosext.nodes.shell import NodeShell
@@ -49,6 +55,9 @@ LATE = ("124 ", "137 ")
 """Prefixes of a line of `ask` for a lookup that timed out: the exit statuses of `timeout`."""
 
 PROTOCOLS = ("udp", "tcp")
+
+FEW = 3
+"""Addresses to name in a summary: there may be one for each node."""
 
 
 class LookupOutcome(StrEnum):
@@ -100,12 +109,22 @@ class LookupAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DnsEvidence:
-    """All answers, the addresses queried, and the nodes whose answers decide (`judged`)."""
+    """All answers, the nodes whose answers decide (`judged`), and what kubelets hand to Pods.
+
+    `addresses`: the Service's, and those of the Pods behind it.
+    """
 
     addresses: tuple[str, ...]
     endpoints: tuple[Endpoint, ...]
     judged: tuple[str, ...]
     answers: tuple[LookupAnswer, ...]
+    handed_out: Nameservers | None = None
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """The addresses that kubelets hand out and that are not the Service's."""
+        given = self.handed_out.addresses if self.handed_out else ()
+        return tuple(each for each in given if each not in self.addresses)
 
 
 ASK = r"""
@@ -155,7 +174,9 @@ def gather(
     lookups: int = 10,
     timeout_s: float = LOOKUP_TIMEOUT_S,
 ) -> DnsEvidence:
-    """Query kube-dns' ClusterIPs and every address behind it, `lookups` times each, from every node with a shell.
+    """Query kubelet's clusterDNS, kube-dns' ClusterIPs and every address behind it, from every node with a shell.
+
+    Each address gets `lookups` queries from each node.
 
     Workers decide; control-plane nodes are queried too, and reported. In a cluster without workers,
     control-plane nodes decide.
@@ -167,9 +188,20 @@ def gather(
     workers = tuple(node.name for node in nodes if not node.is_control_plane)
     everyone = tuple(node.name for node in nodes)
     wanted = dict.fromkeys(lookup_names, frozenset[str]()) or default_names(cluster)
-    plan = plan_lookups(addresses, wanted, lookups) if addresses else ()
-    answers = ask_nodes(shells, everyone, plan, timeout_s=timeout_s)
-    return DnsEvidence(addresses=addresses, endpoints=endpoints, judged=workers or everyone, answers=answers)
+    given = nameservers(cluster, shells, everyone)
+    plans = {
+        node: plan_lookups(at, wanted, lookups)
+        for node in everyone
+        if (at := tuple(dict.fromkeys((*given.of[node], *addresses))))
+    }
+    answers = ask_nodes(shells, plans, timeout_s=timeout_s)
+    return DnsEvidence(
+        addresses=addresses,
+        endpoints=endpoints,
+        judged=workers or everyone,
+        answers=answers,
+        handed_out=given,
+    )
 
 
 def backing(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
@@ -196,13 +228,17 @@ def plan_lookups(
 
     `names`: name -> the addresses that it should have, empty for any.
     """
-    rdtype = "AAAA" if ":" in addresses[0] else "A"
     pairs = [(protocol, name) for name, protocol in product(names, PROTOCOLS)]
     return tuple(
-        _lookup(address, protocol, name, rdtype, names[name])
+        _lookup(address, protocol, name, _rdtype(names[name], addresses), names[name])
         for address in addresses
         for protocol, name in islice(cycle(pairs), lookups)
     )
+
+
+def _rdtype(expected: Iterable[str], addresses: Sequence[str]) -> str:
+    """Return the type of record to ask for: that of the expected address, or else of the first server's family."""
+    return "AAAA" if ":" in next(iter(expected), addresses[0]) else "A"
 
 
 def _lookup(
@@ -216,16 +252,19 @@ def _lookup(
 
 def ask_nodes(
     shells: Mapping[str, NodeShell],
-    nodes: Sequence[str],
-    plan: Sequence[Lookup],
+    plans: Mapping[str, Sequence[Lookup]],
     *,
     timeout_s: float = LOOKUP_TIMEOUT_S,
 ) -> tuple[LookupAnswer, ...]:
-    """Run the plan on each of `nodes` with one shell call per node; a lookup without a result is `UNKNOWN`."""
-    reachable = {node: shells[node] for node in nodes if node in shells}
-    answers = ask_all(reachable, lambda shell: _ask_from(shell, plan, timeout_s))
+    """Run each node's plan with one shell call; a lookup without a result is `UNKNOWN`."""
+    reachable = {node: shells[node] for node in plans if node in shells}
+    answers = ask_all(reachable, lambda shell: _ask_from(shell, plans[shell.node], timeout_s))
     missing = Unreachable("no shell on the node")
-    return tuple(answer for node in nodes for answer in _read_answers(node, plan, answers.get(node, missing)))
+    return tuple(
+        answer
+        for node, plan in plans.items()
+        for answer in _read_answers(node, plan, answers.get(node, missing))
+    )
 
 
 def _ask_from(shell: NodeShell, plan: Sequence[Lookup], timeout_s: float) -> dict[str, str]:
@@ -338,9 +377,10 @@ STRANGE = (LookupOutcome.NXDOMAIN, LookupOutcome.EMPTY, LookupOutcome.WRONG)
 def judge(evidence: DnsEvidence) -> Finding:
     """Judge: healthy if every lookup on every judged node was answered, over UDP and TCP, at every address."""
     rows = [
-        _evidence(node, key, group, counts=node in evidence.judged)
+        _evidence(node, key, group, counts=node in evidence.judged, role=_role(node, group, evidence))
         for (node, key), group in _groups(evidence.answers)
     ]
+    rows += _not_said(evidence)
     if not evidence.endpoints:
         rows.append(_of_service(Status.UNHEALTHY, "no address behind it"))
     summary = _summary(evidence, [row for row in rows if row.counts and row.status is not Status.HEALTHY])
@@ -372,7 +412,23 @@ def _groups(answers: Iterable[LookupAnswer]) -> Iterable[tuple[tuple[str, str], 
     return found.items()
 
 
-def _evidence(node: str, key: str, answers: Sequence[LookupAnswer], *, counts: bool) -> Evidence:
+def _role(node: str, answers: Sequence[LookupAnswer], evidence: DnsEvidence) -> str:
+    """Say that Pods of the node ask this address, where kubelet hands out another one than the Service's."""
+    given = evidence.handed_out
+    if given is None or answers[0].lookup.address not in evidence.elsewhere:
+        return ""
+    return f"Pods ask here, by {given.source}" if answers[0].lookup.address in given.of[node] else ""
+
+
+def _not_said(evidence: DnsEvidence) -> Iterator[Evidence]:
+    """Yield the nodes of which it is unknown what Pods ask: the Service's address is taken for it."""
+    given = evidence.handed_out
+    if given is not None and (silent := [node for node, found in given.of.items() if not found]):
+        detail = f"kubelet's clusterDNS can't be read on {few(silent)}: the Service's address is taken for it"
+        yield Evidence(subject="clusterDNS", status=Status.UNKNOWN, detail=detail, counts=False)
+
+
+def _evidence(node: str, key: str, answers: Sequence[LookupAnswer], *, counts: bool, role: str) -> Evidence:
     outcomes = Counter(answer.outcome for answer in answers)
     good = outcomes.pop(LookupOutcome.ANSWERED, 0)
     failures = ", ".join(f"{times} {outcome}" for outcome, times in outcomes.most_common())
@@ -380,7 +436,7 @@ def _evidence(node: str, key: str, answers: Sequence[LookupAnswer], *, counts: b
         (each.detail for each in answers if each.outcome in (LookupOutcome.UNKNOWN, LookupOutcome.GARBLED)),
         "",
     )
-    notes = [note for note in (failures, why, *_bad_names(answers)) if note]
+    notes = [note for note in (failures, why, *_bad_names(answers), role) if note]
     counted = f"{good} of {len(answers)} answered"
     return Evidence(
         subject=f"Node/{node} → {key}",
@@ -412,5 +468,7 @@ def _summary(evidence: DnsEvidence, bad: Sequence[Evidence]) -> str:
     asked = [answer for answer in evidence.answers if answer.node in evidence.judged]
     good = sum(answer.outcome is LookupOutcome.ANSWERED for answer in asked)
     counted = f"{good} of {len(asked)} lookups answered, from {len(evidence.judged)} nodes"
+    if evidence.elsewhere:
+        counted += f" (Pods ask {', '.join(evidence.elsewhere[:FEW])})"
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     return f"{counted}; {bad[0].subject}: {bad[0].detail}{more}" if bad else counted

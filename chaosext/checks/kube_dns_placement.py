@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from chaosext.checks.check_names import PLACEMENT
 from chaosext.checks.dns_resolvable import NAMESPACE, SERVICE
-from chaosext.cluster.bgp_peers import peered_nodes
 from chaosext.model.findings import Evidence, Finding, Status, worst
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import Endpoint, Pod
@@ -24,20 +23,19 @@ KUBE_DNS_SELECTOR = "k8s-app=kube-dns"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementEvidence:
-    """kube-dns' Pods, the addresses behind its Service, and the nodes with a BGP peer by configuration."""
+    """kube-dns' Pods, the addresses behind its Service, and the nodes whose BGP sessions announce their Pods."""
 
     pods: tuple[Pod, ...]
     endpoints: tuple[Endpoint, ...]
     peered: tuple[str, ...]
 
 
-def gather(cluster: Cluster) -> PlacementEvidence:
-    """Collect the evidence. Raises `NotFound` if Calico's resources don't exist."""
-    nodes = cluster.nodes()
+def gather(cluster: Cluster, peered: Iterable[str]) -> PlacementEvidence:
+    """Collect the evidence. `peered`: the nodes with a BGP peer by configuration."""
     return PlacementEvidence(
         pods=cluster.pods(NAMESPACE, KUBE_DNS_SELECTOR),
         endpoints=cluster.endpoint_slices(NAMESPACE, SERVICE),
-        peered=peered_nodes(nodes, cluster.bgppeers(), cluster.node_to_node_mesh()),
+        peered=tuple(sorted(peered)),
     )
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from chaosext.checks import check_names
 from chaosext.model.errors import ChaosextError, Refused, did_you_mean
-from chaosext.model.findings import Evidence, Finding, Status
+from chaosext.model.findings import Evidence, Finding, Status, not_applicable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from chaosext.checks.baseline_inventory import Inventory
+    from chaosext.checks.cluster_model import ClusterModel
     from chaosext.checks.cut_effective import CutEvidence, Shut
     from chaosext.checks.tcp_reachability import Target
     from chaosext.cluster.client import Cluster
@@ -38,6 +39,7 @@ class Surroundings:
     - `entry`: the load balancer in front of several clusters.
     - `baseline`: counts that `nothing_missing` compares with; without them its finding is unknown.
     - `known`: objects that are accepted as unhealthy.
+    - `model`: the cluster's network, mesh and DNS; None: `run_checks` reads them once for all checks that need it.
     """
 
     cluster: Cluster
@@ -53,6 +55,7 @@ class Surroundings:
     entry: LoadBalancer | None = None
     baseline: Inventory | None = None
     known: Known | None = None
+    model: ClusterModel | None = None
 
 
 def run_checks(
@@ -64,6 +67,10 @@ def run_checks(
     with the reason. Raises `Refused` for an unknown name, before any check runs.
     """
     require_known(checks)
+    if surroundings.model is None and not MODELLED.isdisjoint(checks):
+        from chaosext.checks.cluster_model import ClusterModel
+
+        surroundings = replace(surroundings, model=ClusterModel(surroundings.cluster, surroundings.shells))
     pool = ThreadPoolExecutor(max_workers=len(checks) or 1, thread_name_prefix="check")
     running = [pool.submit(CHECKS[name], surroundings) for name in checks]
     wait(running, timeout=timeout_s)
@@ -147,8 +154,12 @@ def _dns(around: Surroundings) -> Finding:
 
 def _xds(around: Surroundings) -> Finding:
     from chaosext.checks import xds_synced
+    from chaosext.checks.cluster_model import no_mesh
 
-    return xds_synced.judge(xds_synced.gather(around.cluster, namespaces=around.namespaces))
+    evidence = xds_synced.gather(around.cluster, namespaces=around.namespaces)
+    if not evidence.pods and (why := no_mesh(_model(around).world)):
+        return not_applicable(check_names.XDS, why)
+    return xds_synced.judge(evidence)
 
 
 def _probes(around: Surroundings) -> Finding:
@@ -158,16 +169,48 @@ def _probes(around: Surroundings) -> Finding:
     return probes_healthy.judge(evidence)
 
 
-def _bgp(around: Surroundings) -> Finding:
-    from chaosext.checks import bgp_established
+def _pods(around: Surroundings) -> Finding:
+    from chaosext.checks import pod_reachability
+    from chaosext.checks.cluster_model import Speaker
 
-    return bgp_established.judge(bgp_established.gather(around.cluster, around.shells, around.leaf))
+    model = _model(around)
+    peered = None if model.bgp.speaker is Speaker.UNKNOWN else model.peered
+    return pod_reachability.judge(pod_reachability.gather(around.cluster, around.shells, peered=peered))
+
+
+def _bgp(around: Surroundings) -> Finding:
+    from chaosext.checks import bgp_established, kube_router_sessions
+    from chaosext.checks.cluster_model import Speaker
+
+    model = _model(around)
+    used = model.bgp
+    if used.speaker is Speaker.NOBODY:
+        return not_applicable(check_names.BGP, used.why)
+    if used.speaker is Speaker.CALICO:
+        return bgp_established.judge(bgp_established.gather(around.cluster, around.shells, around.leaf))
+    if used.speaker is Speaker.KUBE_ROUTER:
+        said = kube_router_sessions.sessions_of(around.shells, model.world)
+        return kube_router_sessions.judge(model.world, said)
+    is_cilium = used.speaker is Speaker.CILIUM
+    return unknown(check_names.BGP, bgp_established.CILIUM_UNREAD if is_cilium else used.why)
 
 
 def _placement(around: Surroundings) -> Finding:
     from chaosext.checks import kube_dns_placement
+    from chaosext.checks.cluster_model import Speaker
 
-    return kube_dns_placement.judge(kube_dns_placement.gather(around.cluster))
+    model = _model(around)
+    if model.bgp.speaker is Speaker.NOBODY:
+        return not_applicable(check_names.PLACEMENT, model.bgp.why)
+    if model.bgp.speaker is Speaker.UNKNOWN:
+        return unknown(check_names.PLACEMENT, model.bgp.why)
+    return kube_dns_placement.judge(kube_dns_placement.gather(around.cluster, model.peered))
+
+
+def _model(around: Surroundings) -> ClusterModel:
+    if around.model is None:
+        raise ValueError("run_checks reads the model of every check in MODELLED")
+    return around.model
 
 
 def _cut(around: Surroundings) -> Finding:
@@ -188,6 +231,7 @@ def _tcp(around: Surroundings) -> Finding:
 
 
 CHECKS: Mapping[str, Callable[[Surroundings], Finding]] = {
+    check_names.PODS: _pods,
     check_names.DNS: _dns,
     check_names.XDS: _xds,
     check_names.PROBES: _probes,
@@ -201,9 +245,13 @@ CHECKS: Mapping[str, Callable[[Surroundings], Finding]] = {
 }
 """Name -> check."""
 
+MODELLED = frozenset({check_names.PODS, check_names.XDS, check_names.BGP, check_names.PLACEMENT})
+"""Checks that depend on what the cluster is made of."""
+
 STEADY_STATE = (
     check_names.NODES,
     check_names.KUBELETS,
+    check_names.PODS,
     check_names.DNS,
     check_names.XDS,
     check_names.PROBES,

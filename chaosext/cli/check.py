@@ -13,7 +13,7 @@ from chaosext.cli.options import InputFile, cluster_options, context_or_current,
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EXIT_CODES = {"healthy": 0, "unhealthy": 10, "unknown": 30}
+EXIT_CODES = {"healthy": 0, "not applicable": 0, "unhealthy": 10, "unknown": 30}
 
 ALL = "all"
 
@@ -67,8 +67,8 @@ def check(
     that is missing or smaller is unhealthy (nothing_missing).
 
     \b
-    NAME is one of nodes_ready, kubelets_connected, dns_resolvable, xds_synced, probes_healthy, bgp_established,
-    kube_dns_on_peered_nodes, nothing_missing, cut_effective, tcp_reachability, all.
+    NAME is one of nodes_ready, kubelets_connected, nodes_reach_pods, dns_resolvable, xds_synced, probes_healthy,
+    bgp_established, kube_dns_on_peered_nodes, nothing_missing, cut_effective, tcp_reachability, all.
 
     \b
     Examples:
@@ -76,7 +76,9 @@ def check(
       chaosext check dns_resolvable --json
       chaosext check tcp_reachability --target 10.2.112.10:53 --target 10.2.112.1:443
 
-    Exit code: 0 healthy, 10 unhealthy, 30 unknown, 20 refused.
+    A check of something that the cluster does not have, such as BGP, is not applicable: it counts neither way.
+
+    Exit code: 0 healthy or not applicable, 10 unhealthy, 30 unknown, 20 refused.
     """
     from chaosext.checks.suite import require_known
     from chaosext.cli.output import finding_lines

@@ -50,6 +50,7 @@ NAMES = {
     Lane.DNS_KEPT_SOCKET: "kept UDP",
     Lane.DNS_TCP: "DNS/TCP",
     Lane.ROUTES: "routes",
+    Lane.PODS: "Pod net",
     Lane.SIDECAR_READY: "sidecars",
     Lane.TARGETS: "targets",
     Lane.CUSTOMERS: "customers",
@@ -62,13 +63,16 @@ WITH_NEWS = (
     Lane.DNS_KEPT_SOCKET,
     Lane.DNS_TCP,
     Lane.ROUTES,
+    Lane.PODS,
     Lane.SIDECAR_READY,
     Lane.TARGETS,
     Lane.KUBELET,
 )
-"""Lanes other than node readiness and kube-dns placement: shown always, or once something was out."""
+"""Lanes other than node readiness and kube-dns placement: shown where there is such a thing, or once it was out."""
 
-BY_NODE = frozenset({Lane.NODE_READY, Lane.KUBELET, Lane.DNS, Lane.DNS_KEPT_SOCKET, Lane.BGP, Lane.ROUTES})
+BY_NODE = frozenset(
+    {Lane.NODE_READY, Lane.KUBELET, Lane.DNS, Lane.DNS_KEPT_SOCKET, Lane.BGP, Lane.ROUTES, Lane.PODS}
+)
 """Lanes with a row for each node; the others show how many objects were out."""
 
 
@@ -200,7 +204,8 @@ def _lanes(picture: Picture, axis: TerminalAxis) -> Iterator[Sequence[TerminalRo
     yield [_cut_row(picture, axis)]
     yield _lane(picture, axis, Lane.NODE_READY)
     yield _placement(picture, axis)
-    yield from (_lane(picture, axis, lane) for lane in ALWAYS)
+    there = (lane for lane in ALWAYS if lane not in picture.absent or picture.outages.get(lane))
+    yield from (_lane(picture, axis, lane) for lane in there)
     yield from (_lane(picture, axis, lane) for lane in WITH_NEWS if picture.outages.get(lane))
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from chaosext.model.findings import Finding
+    from chaosext.model.findings import Finding, Status
     from chaosext.model.result import Briefing, RunResult
     from chaosext.model.timeline import Event
     from chaosext.report.render.screen import ScreenRow
@@ -206,11 +206,16 @@ def hindsight_lines(directory: Path) -> Iterator[str]:
 
 def finding_lines(finding: Finding, *, verbose: bool) -> Iterator[str]:
     """Yield a finding, with its evidence if it is not healthy or `verbose`."""
-    yield f"{finding.status.value:<9} {finding.check}: {finding.summary}"
+    yield f"{_word(finding.status)} {finding.check}: {finding.summary}"
     for item in finding.evidence:
-        if verbose or item.status is not finding.status or finding.status.value != "healthy":
+        if verbose or item.status is not finding.status or finding.status.is_bad:
             known = f" (known: {item.known})" if item.known else ""
-            yield f"            {item.status.value:<9} {item.subject}: {item.detail}{known}"
+            yield f"            {_word(item.status)} {item.subject}: {item.detail}{known}"
+
+
+def _word(status: Status) -> str:
+    """Return a status in the width of its column; the summary says "not applicable" in full."""
+    return f"{'n/a' if status.value == 'not applicable' else status.value:<9}"
 
 
 def _open_end(result: RunResult) -> str:

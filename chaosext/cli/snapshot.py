@@ -59,8 +59,8 @@ def snapshot(context: str | None, output: str, page_s: float) -> int:
     Exit code: 0 written, 20 refused (no permission to read nodes or Pods, or the file cannot be written), 30 no
     answer.
     """
+    from chaosext.checks.live_objects import Taking
     from chaosext.cluster.client import Cluster
-    from chaosext.run.session.live_snapshot import Taking
 
     context = context_or_current(context)
     taking = Taking(cluster=Cluster.connect(context), page_s=page_s)

@@ -236,7 +236,8 @@ class Pod(_Typed):
     """A Pod. `node` is "" while it is unbound; `owner` is e.g. "ReplicaSet/coredns-66bc5c9577", "" for a bare Pod.
 
     `ready` is the Ready condition; `ready_detail` says why not, in the cluster's words. `deletion` is the end
-    of its grace period, None if it was not deleted. `finite`: it is meant to run to completion.
+    of its grace period, None if it was not deleted. `finite`: it is meant to run to completion. `tcp_ports`: those
+    that its containers declare.
     """
 
     namespace: str
@@ -258,6 +259,7 @@ class Pod(_Typed):
     deletion: datetime | None
     host_network: bool
     finite: bool = False
+    tcp_ports: tuple[int, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -308,7 +310,13 @@ class Pod(_Typed):
             deletion=parse_time(metadata.get("deletionTimestamp")),
             host_network=bool(spec.get("hostNetwork")),
             finite=spec.get("restartPolicy", "Always") != "Always",
+            tcp_ports=_tcp_ports(spec),
         )
+
+
+def _tcp_ports(spec: JsonObject) -> tuple[int, ...]:
+    ports = (port for each in spec.get("containers") or () for port in each.get("ports") or ())
+    return tuple(int(port["containerPort"]) for port in ports if port.get("protocol", "TCP") == "TCP")
 
 
 def _containers(status: JsonObject) -> tuple[ContainerStatus, ...]:

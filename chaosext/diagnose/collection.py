@@ -333,7 +333,7 @@ def _lookups(found: Collected, shells: Mapping[str, NodeShell]) -> tuple[Finding
     )
     try:
         plan = plan_lookups((*addresses, *behind), {API_SERVER_NAME: frozenset()}, LOOKUPS)
-        answers = ask_nodes(shells, tuple(found.nodes), plan)
+        answers = ask_nodes(shells, dict.fromkeys(found.nodes, plan))
     except (ChaosextError, *MALFORMED):
         return ()
     endpoints = tuple(_endpoint(ip) for ip in behind or addresses)

@@ -17,6 +17,13 @@ class Status(StrEnum):
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
     UNKNOWN = "unknown"
+    NOT_APPLICABLE = "not applicable"
+    """The cluster has nothing of the kind, and that is proven: neither healthy nor unknown."""
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether it speaks against the cluster: unknown does, what is not applicable does not."""
+        return self in (Status.UNHEALTHY, Status.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +75,18 @@ class Finding:
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """Combine statuses: unhealthy if any is unhealthy, else unknown if any is unknown or there are none."""
+    """Combine statuses: unhealthy if any is unhealthy, else unknown if any is unknown or there are none.
+
+    What is not applicable does not count; if nothing is applicable, neither is the whole.
+    """
     seen = set(statuses)
-    if Status.UNHEALTHY in seen:
-        return Status.UNHEALTHY
-    if Status.UNKNOWN in seen or not seen:
-        return Status.UNKNOWN
-    return Status.HEALTHY
+    for status in (Status.UNHEALTHY, Status.UNKNOWN, Status.HEALTHY, Status.NOT_APPLICABLE):
+        if status in seen:
+            return status
+    return Status.UNKNOWN
+
+
+def not_applicable(check: str, why: str, *evidence: Evidence) -> Finding:
+    """Return the finding of a check that concerns nothing that the cluster has."""
+    rows = evidence or (Evidence(subject=check, status=Status.NOT_APPLICABLE, detail=why, counts=False),)
+    return Finding(check=check, status=Status.NOT_APPLICABLE, summary=f"not applicable: {why}", evidence=rows)

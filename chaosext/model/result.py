@@ -115,6 +115,8 @@ class Lane(StrEnum):
     TARGETS = "targets"
     BGP = "bgp"
     ROUTES = "routes"
+    PODS = "pods"
+    """TCP connects from a node to a Pod on another one, as far as nothing answers."""
     CUSTOMERS = "customers"
     """Requests through the load balancer in front of several clusters."""
     ENTRY = "entry"

@@ -30,6 +30,8 @@ class Watched(StrEnum):
     """A BGP session of the node; target: the peer's address."""
     ROUTE = "route"
     """Whether the node has a specific route (not the default route) to an address."""
+    POD = "pod"
+    """Whether a TCP connect to a Pod on another node gets any answer from it; target: `host:port`."""
 
 
 class Mark(StrEnum):

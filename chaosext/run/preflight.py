@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.checks.kube_dns_placement import KUBE_DNS_SELECTOR
+from chaosext.checks.live_objects import Taking
 from chaosext.cluster.timings import timings_from
 from chaosext.model.errors import ChaosextError, Refused, Unreachable, understood
 from chaosext.model.files import write_pieces
@@ -28,7 +29,6 @@ from chaosext.run.fault.cut_plan import chosen
 from chaosext.run.fault.irrevocable import meaning
 from chaosext.run.rollback.kube_dns import peered_names
 from chaosext.run.session.connection import connect
-from chaosext.run.session.live_snapshot import Taking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

@@ -37,8 +37,9 @@ RT_SCOPE_LINK = 253
 
 LARGEST = 1 << 14
 
-DAEMONS = frozenset({11, 12, 42, 80, 186, 187, 188, 189, 192})
-"""Routing protocols that learn routes from others: zebra, BIRD, Babel, Calico's Felix (80,
+DAEMONS = frozenset({11, 12, 17, 42, 80, 186, 187, 188, 189, 192})
+"""Routing protocols that learn routes from others: zebra, BIRD, kube-router (17, `ZebraOriginator` of its
+pkg/routes), Babel, Calico's Felix (80,
 `DeviceRouteProtocol` of its tunnels), BGP, IS-IS, OSPF, RIP, EIGRP (linux/rtnetlink.h, RTPROT_*). Not
 included: kernel, boot, static, RA, DHCP."""
 

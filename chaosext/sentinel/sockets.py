@@ -118,6 +118,14 @@ def tcp(address: SocketAddress) -> Probe[Mark]:
         return Mark.GOOD
 
 
+def answers(address: SocketAddress) -> Probe[Mark]:
+    """Check whether anything comes back from a host: a refusal or a reset is an answer, too."""
+    try:
+        return (yield from tcp(address))
+    except (ConnectionRefusedError, ConnectionResetError, BrokenPipeError):
+        return Mark.GOOD
+
+
 def exchange(
     sock: socket.socket, address: Any, question: bytes, is_whole: Callable[[bytes], bool], limit: int
 ) -> Probe[bytes]:

@@ -9,11 +9,11 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from chaosext.model.signal import Mark, Signal, Watched
-from chaosext.sentinel import bird_sessions, kernel_routes, sidecar_stats
+from chaosext.sentinel import bird_sessions, gobgp_sessions, kernel_routes, sidecar_stats
 from chaosext.sentinel.bird_sessions import BIRD6_SOCKET, BIRD_SOCKET
 from chaosext.sentinel.resolver import PORT, DnsQuestion, KeptSockets, fresh_udp, over_tcp
 from chaosext.sentinel.socket_loop import Probe, drive
-from chaosext.sentinel.sockets import SocketAddress, marked, tcp
+from chaosext.sentinel.sockets import SocketAddress, answers, marked, tcp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -72,8 +72,8 @@ def check(plan: WatchPlan) -> None:
         raise ValueError(f"istiod {plan.istiod!r} is not among the TCP targets")
     for each in plan.dns_servers:
         SocketAddress.parse(each.target, PORT)
-    for each in plan.tcp:
-        SocketAddress.parse(each.target)
+    for target in (*(each.target for each in plan.tcp), *(each.target for each in plan.pods)):
+        SocketAddress.parse(target)
     for text in (*(each.address for each in plan.sidecars), *(each.target for each in plan.routes)):
         ip_address(text)
     if plan.dns_servers:
@@ -94,7 +94,7 @@ def _looks(plan: WatchPlan, signals: Iterable[Signal], memory: Memory) -> Iterat
             targets.append(signal)
         else:
             yield Look((signal,), partial(_alone, _prober(plan, signal, memory)))
-    yield from _bgp(peers)
+    yield from _gobgp(peers) if plan.by_gobgp else _bgp(peers)
     if targets:
         yield Look(tuple(targets), partial(kernel_routes.ask, [each.target for each in targets]))
 
@@ -105,6 +105,11 @@ def _bgp(peers: Sequence[Signal]) -> Iterator[Look]:
             yield Look(mine, partial(bird_sessions.ask, path, [each.target for each in mine]))
 
 
+def _gobgp(peers: Sequence[Signal]) -> Iterator[Look]:
+    if peers:
+        yield Look(tuple(peers), partial(gobgp_sessions.ask, [each.target for each in peers]))
+
+
 def _alone(probe: Callable[[], Probe[Mark]]) -> Probe[Sequence[Mark]]:
     return [(yield from marked(probe()))]
 
@@ -113,6 +118,8 @@ def _prober(plan: WatchPlan, signal: Signal, memory: Memory) -> Callable[[], Pro
     match signal.kind:
         case Watched.TCP:
             return partial(tcp, SocketAddress.parse(signal.target))
+        case Watched.POD:
+            return partial(answers, SocketAddress.parse(signal.target))
         case Watched.SIDECAR_READY:
             return partial(sidecar_stats.ready, signal.label)
         case Watched.SIDECAR_XDS:

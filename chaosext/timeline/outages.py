@@ -45,7 +45,7 @@ BACK: Mapping[Kind, tuple[Lane, ...]] = {
     Kind.DNS_ONLY_KEPT_SOCKET: (Lane.DNS_KEPT_SOCKET,),
     Kind.XDS_RESTORED: (Lane.XDS,),
     Kind.SIDECAR_READY: (Lane.SIDECAR_READY,),
-    Kind.TARGET_RESTORED: (Lane.TARGETS, Lane.DNS_TCP),
+    Kind.TARGET_RESTORED: (Lane.TARGETS, Lane.DNS_TCP, Lane.PODS),
     Kind.BGP_RESTORED: (Lane.BGP,),
     Kind.ROUTE_RESTORED: (Lane.ROUTES,),
     Kind.ENTRY_RESTORED: (Lane.CUSTOMERS,),
@@ -66,6 +66,9 @@ with its Pods."""
 
 DNS_OVER_TCP = ":53/tcp"
 """Suffix of the object of a lookup over TCP, whatever its name."""
+
+POD_TARGET = " → Pod "
+"""In the object of a connect to a Pod on another node (`sentinel_plan` names it so)."""
 
 IN_LANE = re.compile(rf"(?P<object>.+) \((?P<lane>{'|'.join(Lane)})\)")
 """The object of an `observation_lost` that concerns one lane only, such as `Node/worker-1 → 172.18.0.5 (bgp)`."""
@@ -248,6 +251,8 @@ class _Ledger:
 def _lane(event: Event) -> Lane:
     if event.kind is Kind.TARGET_LOST and event.object.endswith(DNS_OVER_TCP):
         return Lane.DNS_TCP
+    if event.kind is Kind.TARGET_LOST and POD_TARGET in event.object:
+        return Lane.PODS
     return LOST[event.kind]
 
 

@@ -188,4 +188,7 @@ MANNERS: Mapping[Watched, SignalKind] = {
         restored=Kind.ROUTE_RESTORED,
         words=_plain("a route of its own leads there", "no route of its own leads there"),
     ),
+    Watched.POD: SignalKind(
+        lane=Lane.PODS, lost=Kind.TARGET_LOST, restored=Kind.TARGET_RESTORED, words=_plain("it answers")
+    ),
 }

@@ -12,14 +12,26 @@ if TYPE_CHECKING:
 
     from .conftest import Outcome
 
-STEADY = ("dns_resolvable", "xds_synced", "probes_healthy", "bgp_established", "kube_dns_on_peered_nodes")
+STEADY = (
+    "nodes_ready",
+    "kubelets_connected",
+    "nodes_reach_pods",
+    "dns_resolvable",
+    "xds_synced",
+    "probes_healthy",
+    "bgp_established",
+    "kube_dns_on_peered_nodes",
+)
+ON_SOME_NETWORKS = ("xds_synced", "bgp_established", "kube_dns_on_peered_nodes")
 
 
 @pytest.mark.parametrize("name", STEADY)
 def test_the_steady_state_is_healthy_check_by_check(command: Callable[..., Outcome], name: str) -> None:
     outcome = command("chaosext", "check", name, "--json")
     (finding,) = json.loads(outcome.stdout)
-    assert (outcome.exit_code, finding["check"], finding["status"]) == (0, name, "healthy"), finding
+    well = ("healthy", "not applicable") if name in ON_SOME_NETWORKS else ("healthy",)
+    assert (outcome.exit_code, finding["check"]) == (0, name), finding
+    assert finding["status"] in well, finding
     assert finding["evidence"]
 
 

@@ -37,7 +37,7 @@ def around() -> Surroundings:
 @pytest.mark.parametrize("name", STEADY_STATE)
 def test_a_steady_testbed_is_healthy(around: Surroundings, name: str) -> None:
     (finding,) = run_checks([name], around)
-    assert finding.status is Status.HEALTHY, finding.summary
+    assert not finding.status.is_bad, finding.summary
 
 
 def test_sixty_lookups_decide_on_two_workers(around: Surroundings) -> None:

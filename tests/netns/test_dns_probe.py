@@ -36,7 +36,7 @@ def ask(
     expected: frozenset[str] = frozenset(),
 ) -> tuple[LookupAnswer, ...]:
     plan = plan_lookups([address], {name: expected}, lookups)
-    return ask_nodes({here.node: NetnsShell(here.node)}, [here.node], plan, timeout_s=timeout_s)
+    return ask_nodes({here.node: NetnsShell(here.node)}, {here.node: plan}, timeout_s=timeout_s)
 
 
 def outcomes(answers: tuple[LookupAnswer, ...]) -> dict[str, LookupOutcome]:
@@ -120,6 +120,6 @@ def test_many_dead_lookups_take_one_timeout_and_not_their_sum(here: Lab) -> None
 def test_sixty_lookups_all_come_back(here: Lab) -> None:
     names = dict.fromkeys([NAME, "istiod.istio-system.svc.cluster.local"], frozenset({"192.0.2.1"}))
     plan = plan_lookups([SERVES, SERVES_V6, SERVES], names, 20)
-    answers = ask_nodes({here.node: NetnsShell(here.node)}, [here.node], plan)
+    answers = ask_nodes({here.node: NetnsShell(here.node)}, {here.node: plan})
     assert len(answers) == 60
     assert all(answer.outcome is LookupOutcome.ANSWERED for answer in answers)

@@ -78,6 +78,10 @@ class CalicoRoutes(Routes):
             f"(hold time {self._network.hold_s:g} s) and return within {BIRD.returns_within_s[1]:g} s of the heal"
         )
 
+    @property
+    def uses_bgp(self) -> bool:  # type: ignore[override]
+        return not self._is_by_felix
+
     @cached_property
     def _is_by_felix(self) -> bool:
         pools = self._network.pools

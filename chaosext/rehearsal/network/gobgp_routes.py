@@ -40,6 +40,8 @@ AGENT_RETURNS_WITHIN_S = (0.0, 420.0)
 class GobgpRoutes(Routes):
     """Routes of kube-router or Cilium's BGP, while the nodes in `cut` are cut off in `periods`."""
 
+    uses_bgp = True
+
     def __init__(self, world: World, cut: frozenset[str], periods: Periods = ()) -> None:
         self._network, self._periods = world.network, periods
         self._cut = [node.name in cut for node in world.nodes]

@@ -70,6 +70,8 @@ class Routes(ABC):
     """
 
     proof: Proof
+    uses_bgp: bool = False
+    """Whether BGP sessions carry Pod routes."""
 
     def changes_s(self, between: Callable[[float, float], float]) -> tuple[float, ...]:
         """Return when answers change in one simulation, in seconds from the cut, ascending.

@@ -27,8 +27,8 @@ class Activity:
     """One activity of an experiment. `said` is its finding, result or error, in one line.
 
     `status`: HEALTHY if its finding is healthy, or within the tolerance of a hypothesis; UNHEALTHY if not;
-    UNKNOWN if it found out nothing. `ended`: it did its work; else it raised, or was aborted. `began_at` is
-    wall clock (ISO 8601), "" if unknown.
+    UNKNOWN if it found out nothing; NOT_APPLICABLE if the cluster has nothing of the kind. `ended`: it did its
+    work; else it raised, or was aborted. `began_at` is wall clock (ISO 8601), "" if unknown.
     """
 
     phase: Phase
@@ -82,11 +82,14 @@ def _seconds(value: Any) -> float:
 def _status(run: Mapping[str, Any], finding: Mapping[str, Any]) -> Status:
     if run.get("status") != "succeeded":
         return Status.UNKNOWN
-    if run.get("tolerance_met") is True:
+    is_met = run.get("tolerance_met")
+    if finding and finding["status"] == Status.NOT_APPLICABLE:
+        return Status.UNKNOWN if is_met is False else Status.NOT_APPLICABLE
+    if is_met is True:
         return Status.HEALTHY
     if finding and finding["status"] != Status.HEALTHY:
         return Status(finding["status"])
-    return Status.UNHEALTHY if run.get("tolerance_met") is False else Status.HEALTHY
+    return Status.UNHEALTHY if is_met is False else Status.HEALTHY
 
 
 def _said(run: Mapping[str, Any], finding: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ LOST = {
     Lane.TARGETS: "connections failed from {}",
     Lane.BGP: "BGP sessions were lost on {}",
     Lane.ROUTES: "routes were lost on {}",
+    Lane.PODS: "Pods on other nodes did not answer {}",
 }
 """The sentence for an outage in a lane. NotReady nodes are the purpose of a cut, so they are left out."""
 

@@ -38,7 +38,12 @@ USUAL = 0.05
 LONGEST = 220
 """Maximum characters of a text from elsewhere; --json has all of it."""
 
-WORDS = {Status.HEALTHY: "ok", Status.UNHEALTHY: "not ok", Status.UNKNOWN: "unknown"}
+WORDS = {
+    Status.HEALTHY: "ok",
+    Status.UNHEALTHY: "not ok",
+    Status.UNKNOWN: "unknown",
+    Status.NOT_APPLICABLE: "not applicable",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

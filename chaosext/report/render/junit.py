@@ -78,7 +78,8 @@ def cases(data: RunData) -> Iterator[Case]:
 
 def _accepted(case: Case) -> Case:
     """Return a case of a run that ended with 0: what did not hold, as expected, is skipped with its reason."""
-    return case if case.status is Status.HEALTHY else replace(case, status=None)
+    is_well = case.status is not None and not case.status.is_bad
+    return case if is_well else replace(case, status=None)
 
 
 def _asked(result: RunResult, activity: Activity) -> Case:
@@ -176,6 +177,8 @@ def _outcome(case: Case) -> FinalResult:
 
     if case.status is None:
         return Skipped(_fit(case.said), "skipped")
+    if case.status is Status.NOT_APPLICABLE:
+        return Skipped(_fit(case.said), "not applicable")
     if case.status is Status.UNHEALTHY:
         return Failure(_fit(case.said), "deviated")
     return Error(_fit(case.said), "unknown")

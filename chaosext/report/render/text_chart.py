@@ -52,6 +52,7 @@ NAMES = {
     Lane.TARGETS: "TCP target",
     Lane.BGP: "BGP",
     Lane.ROUTES: "route",
+    Lane.PODS: "Pod network",
     Lane.CUSTOMERS: "customers of",
     Lane.ENTRY: "served by",
     Lane.NODE_READY: "node Ready",

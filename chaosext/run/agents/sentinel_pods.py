@@ -212,7 +212,7 @@ def _short_enough(plan: WatchPlan) -> WatchPlan:
     """The plan, without parts that grow with the cluster if it is too long: a mesh of 100 nodes has 9,900 peers."""
     if len(json.dumps(plan.to_json())) <= LONGEST_PLAN:
         return plan
-    return replace(plan, sidecars=(), bgp_peers={}, routes=())
+    return replace(plan, sidecars=(), bgp_peers={}, routes=(), pods=())
 
 
 def _left_s(deadline_s: float) -> float:

@@ -216,7 +216,8 @@ def _nodes(picture: Picture) -> Iterator[Metric]:
         yield _by("chaosext_node_ready", said, "node", picture.ready)
     lost = any(map(lasts, picture.outages.get(Lane.XDS, {}).values()))
     unknown = any(map(lasts, picture.unmeasured.get(Lane.XDS, {}).values()))
-    if any(observed.values()) and (lost or (all(observed.values()) and not unknown)):
+    is_meshed = lost or Lane.XDS not in picture.absent
+    if is_meshed and any(observed.values()) and (lost or (all(observed.values()) and not unknown)):
         yield _gauge("chaosext_xds_synced", "1 while every sidecar has xDS, 0 while one lacks it.", not lost)
     out_s = {node: _total_s(dns.get(f"Node/{node}", ()), picture) for node in observed}
     yield _by("chaosext_dns_outage_seconds", "Seconds of dead kube-dns on the node.", "node", out_s)
@@ -246,6 +247,8 @@ def _lanes(picture: Picture) -> Iterator[Metric]:
 def _is_watched(picture: Picture, lane: Lane) -> bool:
     if picture.outages.get(lane):
         return True
+    if lane in picture.absent:
+        return False
     if lane is Lane.KUBELET:  # without permission to watch Leases nothing is known of them
         return False
     if lane in FROM_THE_API_SERVER:

@@ -12,7 +12,7 @@ from chaosext.model.result import Lane
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome
 from chaosext.run.fault.state import fault_of
-from chaosext.run.monitor.sentinels import HEARD
+from chaosext.run.monitor.sentinels import ABSENT, HEARD
 from chaosext.run.monitor.watchers import OBJECTS
 from chaosext.timeline.outages import cut_windows, lasts, outages, unmeasured, unobserved
 
@@ -39,8 +39,8 @@ class Picture:
     `doing` is the current activity, for `doing_s` seconds; "" for none. `now_s` counts from the cut; None: no cut yet.
     `in_force`: the cut may be active; it expires in `let_go_s` seconds unless it is renewed, and in `ttl_s` seconds
     whatever happens. `ready`: the nodes that the control plane last reported Ready, heard `api_server_heard_s` seconds
-    ago. `heard_s`: node -> seconds since its sentinel was last heard. `verdict` is None while the run is in progress;
-    `expected` is the verdict of `--expect`.
+    ago. `heard_s`: node -> seconds since its sentinel was last heard. `absent`: lanes of what the cluster does not
+    have, such as BGP or a mesh. `verdict` is None while the run is in progress; `expected` is that of `--expect`.
     """
 
     run: str
@@ -59,6 +59,7 @@ class Picture:
     outages: Outages = field(default_factory=dict)
     unobserved: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
     unmeasured: Outages = field(default_factory=dict)
+    absent: frozenset[Lane] = frozenset()
     verdict: Verdict | None = None
     expected: Outcome | None = None
 
@@ -128,6 +129,7 @@ class LiveScene:
             outages=outages(events),
             unobserved=unobserved(events),
             unmeasured=unmeasured(events),
+            absent=run.stash[ABSENT],
             verdict=self.result.verdict if self.result else None,
             expected=self.result.expected if self.result else None,
         )

@@ -14,6 +14,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from chaosext.checks.cluster_model import ClusterModel
 from chaosext.experiment.timeouts import longest_s
 from chaosext.model.errors import ChaosextError, Refused, Unreachable
 from chaosext.model.owner import Claim
@@ -22,7 +23,7 @@ from chaosext.model.timeline import Kind
 from chaosext.run.agents import sentinel_pods
 from chaosext.run.agents.diagnosis import WITHOUT
 from chaosext.run.fault.state import fault_of
-from chaosext.run.monitor.sentinel_plan import gather, plan_for, planned_anew
+from chaosext.run.monitor.sentinel_plan import absent_lanes, gather, plan_for, planned_anew
 from chaosext.run.monitor.sentinel_reader import NodeReading
 from chaosext.run.session.connection import connect_to_act
 from chaosext.run.session.run_context import Key
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from chaosext.cluster.client import Cluster
     from chaosext.experiment.resolve import Resolved
     from chaosext.experiment.settings import Settings
-    from chaosext.model.result import NodeClock
+    from chaosext.model.result import Lane, NodeClock
     from chaosext.run.agents.sentinel_pods import Placed
     from chaosext.run.monitor.watchers import ObjectWatch, Watching
     from chaosext.run.session.run_context import RunContext
@@ -76,6 +77,9 @@ LONGEST_PLACING_S = PLACED_S + SAMPLED_S + REMOVE_S + 10.0
 """Time for all of placing, with reading the cluster before and cleaning up after it, seconds."""
 
 
+ABSENT: Key[frozenset[Lane]] = Key(frozenset)
+"""Lanes for which the sentinels have nothing to watch, as the cluster has none of it."""
+
 HEARD: Key[dict[str, float]] = Key(dict)
 """Node -> when its sentinel was last heard of: the runner's monotonic time of the newest sample that was read."""
 
@@ -115,7 +119,9 @@ class Sentinels:
         Raises `Refused` (and leaves nothing) if one can't be placed, can't be read from here, or does not sample.
         """
         token = sentinel_pods.new_token()
-        plan = plan_for(gather(self._cluster, settings.namespaces), self._context.id, ends_after_s)
+        ground = gather(self._cluster, settings.namespaces, ClusterModel(self._cluster).bgp)
+        plan = plan_for(ground, self._context.id, ends_after_s)
+        self._context.stash[ABSENT] = absent_lanes(plan)
         try:
             placed = self._placed(settings, plan, token)
             self._readings = self._readings_of(placed, token)
@@ -308,7 +314,8 @@ class CurrentPlan:
     def _now(self) -> WatchPlan:
         if not self.objects.has_begun:
             return self.plan
-        return planned_anew(self.plan, self.objects.dns_endpoints, self.objects.meshed)
+        objects = self.objects
+        return planned_anew(self.plan, objects.dns_endpoints, objects.meshed, objects.pods)
 
 
 def _end(reading: NodeReading, missing: dict[str, NodeReading]) -> None:

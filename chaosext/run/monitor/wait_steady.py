@@ -101,8 +101,9 @@ class Settling:
     def _summary(self) -> str:
         if self.held and self.settled_after_s is not None:
             return f"steady after {self.settled_after_s:.1f} s, and for a dwell of {self.dwelt_s:.1f} s"
-        bad = (each for each in self.findings if each.status is not Status.HEALTHY)
-        return "; ".join(f"{each.check}: {_first_clause(each.summary)}" for each in bad)
+        bad = (each for each in self.findings if each.status.is_bad)
+        said = "; ".join(f"{each.check}: {_first_clause(each.summary)}" for each in bad)
+        return said or "none of the checks is applicable, so nothing is known to be steady"
 
 
 def _first_clause(summary: str) -> str:

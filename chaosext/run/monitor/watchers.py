@@ -137,7 +137,7 @@ class XdsWatch:
         """Ask istiod once."""
         asked_s = time.monotonic()
         (finding,) = run_checks((XDS,), self._around, timeout_s=XDS_POLL_S * 2)
-        if finding.status in (self._status, Status.UNKNOWN):
+        if finding.status in (self._status, Status.UNKNOWN, Status.NOT_APPLICABLE):
             return
         self._status = finding.status
         kind = Kind.XDS_RESTORED if finding.status is Status.HEALTHY else Kind.XDS_LOST
@@ -363,6 +363,12 @@ class ObjectWatch:
     def node_of(self) -> Mapping[str, str]:
         """A node's address -> its name, as last known."""
         return {ip: node.name for node in self._nodes.values() for ip in node.internal_ips}
+
+    @property
+    def pods(self) -> tuple[Pod, ...]:
+        """The last known Pods of the namespaces and kube-dns', except those that are about to end."""
+        lost = _lost(self._nodes)
+        return tuple(pod for pod in self._pods.copy().values() if not pod.terminating or pod.node in lost)
 
     @property
     def meshed(self) -> tuple[Pod, ...]:

@@ -6,13 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chaosext.checks import check_names
+from chaosext.checks.cluster_model import ClusterModel
 from chaosext.checks.kube_dns_placement import KUBE_DNS_SELECTOR
 from chaosext.checks.suite import run_checks
-from chaosext.cluster.bgp_peers import peered_nodes
-from chaosext.cluster.client import Cluster, NotFound
 from chaosext.cluster.lease import LEASE, look_at_lease
 from chaosext.model.crash import crash_point
-from chaosext.model.errors import ChaosextError, Inconclusive, Unreachable
+from chaosext.model.errors import ChaosextError, Inconclusive, Refused, Unreachable
 from chaosext.model.findings import Status
 from chaosext.model.timeline import Kind
 from chaosext.run.fault.guards import require_deletable
@@ -26,6 +25,7 @@ from chaosext.safety.audit_log import AuditEvent
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import Pod
     from chaosext.experiment.settings import Settings
     from chaosext.run.session.run_context import RunContext
@@ -96,12 +96,11 @@ def live(pods: Collection[Pod]) -> tuple[Pod, ...]:
 
 
 def peered_names(cluster: Cluster) -> frozenset[str]:
-    """The nodes that have a BGP peer by Calico's configuration; every node without Calico."""
-    nodes = cluster.nodes()
+    """The nodes that have a BGP peer; every node where BGP carries no Pod routes, or that can't be read."""
     try:
-        return frozenset(peered_nodes(nodes, cluster.bgppeers(), cluster.node_to_node_mesh()))
-    except NotFound:
-        return frozenset(node.name for node in nodes)
+        return ClusterModel(cluster).peered
+    except Refused:  # a rollback goes on, and the steady state after it is checked
+        return frozenset(node.name for node in cluster.nodes())
 
 
 def require_reschedulable(settings: Settings) -> Cluster:

@@ -88,7 +88,8 @@ def _check(condition: StopCondition, resolved: Resolved, _place: str) -> Callabl
         finding = ask(resolved.settings, condition.check)
         if finding.status is Status.UNKNOWN:
             return ConditionReply(Says.UNKNOWN, finding.summary)
-        says = Says.FALSE if finding.status is wanted else Says.TRUE
+        is_met = finding.status in (wanted, Status.NOT_APPLICABLE)
+        says = Says.FALSE if is_met else Says.TRUE
         return ConditionReply(says, f"{finding.check} is {finding.status.value}: {finding.summary}")
 
     return asked
@@ -122,10 +123,10 @@ def _probe(condition: StopCondition, resolved: Resolved, place: str) -> Callable
 
 
 def _judged(output: Any, is_met: bool) -> ConditionReply:
-    """The reply of a probe; an unknown finding, which a hypothesis takes as out of tolerance, stays unknown here."""
+    """The reply of a probe; an unknown finding, out of a hypothesis' tolerance, stays unknown here."""
     finding = output if isinstance(output, dict) and "check" in output else {}
     summary = str(finding.get("summary", ""))
     if is_met:
         return ConditionReply(Says.FALSE, summary or "within tolerance")
-    unknown = finding.get("status") == Status.UNKNOWN.value
+    unknown = finding.get("status") in (Status.UNKNOWN.value, Status.NOT_APPLICABLE.value)
     return ConditionReply(Says.UNKNOWN if unknown else Says.TRUE, summary or "out of tolerance")

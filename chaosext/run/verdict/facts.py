@@ -87,6 +87,9 @@ def _hypothesis(state: Any) -> Answer | None:
 
 def _out_of_tolerance(run: Run) -> Answer:
     finding = _finding(run)
+    if finding is not None and finding.status is Status.NOT_APPLICABLE:
+        why = f"{_name(run)}: {finding.reason} (accept it with `tolerance: [healthy, not applicable]`)"
+        return Answer(status=Status.UNKNOWN, reason=why)
     if finding is not None and finding.status is not Status.HEALTHY:
         return finding
     if _failed(run):
@@ -127,7 +130,7 @@ def _settled(method: Sequence[Run]) -> Answer | None:
     """The last `steady_state` after the heal: it waits, dwells, and runs every check."""
     healed = [index for index, run in enumerate(method) if _func(run) == HEAL]
     asked = [run for run in method[max(healed, default=-1) + 1 :] if _func(run) == STEADY_STATE]
-    return _proof(asked[-1]) if asked else None
+    return _worst_answer([_proof(asked[-1])]) if asked else None
 
 
 def _rolled_back(rollbacks: Sequence[Run]) -> Answer | None:
@@ -149,6 +152,8 @@ def _worst_answer(answers: Iterable[Answer | None]) -> Answer | None:
         return None
     status = worst(answer.status for answer in given)
     reasons = dict.fromkeys(answer.reason for answer in given if answer.status is status)
+    if status is Status.NOT_APPLICABLE:  # nothing that applies was asked, so nothing is known
+        status = Status.UNKNOWN
     return Answer(status=status, reason="; ".join(reasons))
 
 

@@ -203,6 +203,14 @@ def test_what_was_watched_during_the_cut_is_no_failure() -> None:
     assert found == {True: Status.HEALTHY, False: Status.UNKNOWN}
 
 
+def test_what_does_not_apply_is_skipped_and_neither_passed_nor_failed() -> None:
+    without = activity(Phase.GATE, "BGP is established", Status.NOT_APPLICABLE, "not applicable: flannel")
+    for name in ("passed", "deviated-rollback-verified"):
+        case = root_of(replace(RUNS[name], activities=(without,))).find(".//testcase")
+        assert case is not None
+        assert [(each.tag, each.get("type")) for each in case] == [("skipped", "not applicable")]
+
+
 def test_every_outcome_has_a_colour() -> None:
     for outcome in Outcome:
         verdict = replace(RUNS["passed"].result.verdict, outcome=outcome)

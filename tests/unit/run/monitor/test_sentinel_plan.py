@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from watch_worlds import endpoint, node, pod, service
 
+from chaosext.checks.cluster_model import BgpUse, Speaker
 from chaosext.cluster.client import NotFound
 from chaosext.cluster.objects import BgpPeer, ServicePort
 from chaosext.model.errors import Refused
@@ -58,6 +59,8 @@ class World:
             pod("plain", labels={"app": "plain"}, node="w2", ips=("10.244.2.7",), injected=False),
         )
         self.has_calico = True
+        self.context, self.nameserver = "kind-small", ""
+        self.dns_pods: tuple[Pod, ...] = ()
 
     def service(self, _: str, name: str) -> Service:
         if name not in self.known:
@@ -67,8 +70,13 @@ class World:
     def services(self, namespace: str | None) -> Sequence[Service]:
         return self.shop if namespace == "shop" else (*self.known.values(), *self.shop)
 
-    def pods(self, _: str | None) -> Sequence[Pod]:
-        return self.shop_pods
+    def pods(self, _: str | None, labels: str | None = None) -> Sequence[Pod]:
+        return self.dns_pods if labels else self.shop_pods
+
+    def get(self, _kind: str, name: str, **_: Any) -> dict[str, Any]:
+        if not self.nameserver:
+            raise NotFound(name)
+        return {"data": {"kubelet": f"clusterDNS:\n- {self.nameserver}\n"}}
 
     def endpoint_slices(self, _: str, name: str) -> tuple[Endpoint, ...]:
         return self.endpoints[name]
@@ -89,8 +97,10 @@ class World:
         return False
 
 
-def plan_of(world: Any, namespaces: Sequence[str] = ("shop",)) -> WatchPlan:
-    return plan_for(gather(world, namespaces), "r1", 600.0)
+def plan_of(
+    world: Any, namespaces: Sequence[str] = ("shop",), speaker: Speaker = Speaker.CALICO
+) -> WatchPlan:
+    return plan_for(gather(world, namespaces, BgpUse(speaker=speaker, why="")), "r1", 600.0)
 
 
 def seen(plan: WatchPlan, node: str) -> list[str]:
@@ -115,7 +125,47 @@ def test_everything_that_the_story_turns_on_is_watched() -> None:
         "bgp 172.18.0.5",
         "route dns-1 on w1 10.244.1.2",
         "route dns-2 on w2 10.244.2.2",
+        "pod Pod plain on w2 10.244.2.7:80",
     ]
+
+
+def test_where_bgp_carries_no_routes_neither_sessions_nor_routes_are_watched() -> None:
+    plan = plan_of(World(), speaker=Speaker.NOBODY)
+    assert (plan.bgp_peers, plan.routes) == ({}, ())
+    assert plan_of(World(), speaker=Speaker.UNKNOWN).bgp_peers
+
+
+def test_the_nameserver_of_pods_comes_first_and_the_service_is_watched_too() -> None:
+    world = World()
+    world.nameserver = "169.254.20.10"
+    plan = plan_of(world)
+    assert [each.target for each in plan.dns_servers[:2]] == ["169.254.20.10", "10.2.112.10"]
+    anew = planned_anew(plan, [endpoint("10.244.0.9", "cp", "dns-3")], [], [])
+    assert [each.target for each in anew.dns_servers] == ["169.254.20.10", "10.2.112.10", "10.244.0.9"]
+
+
+def test_a_nameserver_that_is_the_services_address_is_watched_once() -> None:
+    world = World()
+    world.nameserver = "10.2.112.10"
+    assert plan_of(world) == plan_of(World())
+
+
+def test_each_node_connects_to_a_pod_of_every_other_node() -> None:
+    world = World()
+    world.dns_pods = (pod("dns", node="cp", ips=("10.244.0.9",), tcp_ports=(53,)),)
+    plan = plan_of(world)
+    assert [each.target for each in plan.pods] == ["10.244.0.9:53", "10.244.1.7:80", "10.244.2.7:80"]
+    found = [each.target for each in plan.signals("w1") if each.kind is Watched.POD]
+    assert sorted(found) == ["10.244.0.9:53", "10.244.2.7:80"]
+
+
+def test_a_watched_pod_stays_while_it_exists_even_if_its_node_is_lost() -> None:
+    plan = plan_of(World())
+    leaving = pod("cart", node="w1", ips=("10.244.1.7",), ready=False, deletion=SOON)
+    other = pod("another", node="w1", ips=("10.244.1.8",))
+    assert planned_anew(plan, [], [], [leaving, other]).pods[0].target == "10.244.1.7:80"
+    assert planned_anew(plan, [], [], [other]).pods[0].target == "10.244.1.8:80"
+    assert planned_anew(plan, [], [], []).pods == ()
 
 
 def test_a_node_without_a_peer_by_configuration_is_asked_for_neither_session_nor_route() -> None:
@@ -152,7 +202,7 @@ def test_a_cluster_without_dns_refuses_the_run() -> None:
 
 
 def test_other_pods_behind_kube_dns_are_other_servers_and_routes() -> None:
-    plan = planned_anew(plan_of(World()), [endpoint("10.244.0.9", "cp", "dns-3")], [])
+    plan = planned_anew(plan_of(World()), [endpoint("10.244.0.9", "cp", "dns-3")], [], [])
     assert [each.target for each in plan.dns_servers] == ["10.2.112.10", "10.244.0.9"]
     assert [each.label for each in plan.routes] == ["dns-3 on cp"]
     assert plan.sidecars == ()
@@ -161,7 +211,7 @@ def test_other_pods_behind_kube_dns_are_other_servers_and_routes() -> None:
 def test_a_server_that_is_not_ready_any_more_is_still_asked_and_one_that_never_was_is_not() -> None:
     was, never = endpoint("10.244.1.2", "w1", "dns-1"), endpoint("10.244.0.9", "cp", "dns-3")
     unready = [replace(each, ready=False, terminating=True) for each in (was, never)]
-    plan = planned_anew(plan_of(World()), unready, [])
+    plan = planned_anew(plan_of(World()), unready, [], [])
     assert [each.target for each in plan.routes] == ["10.244.1.2"]
 
 
@@ -169,7 +219,7 @@ def test_an_address_that_another_pod_has_by_now_is_watched_once() -> None:
     """Two signals at one kept socket can't be waited for."""
     was, now = endpoint("10.244.1.2", "w1", "dns-1"), endpoint("10.244.1.2", "w1", "dns-9")
     was = replace(was, ready=False)
-    plan = planned_anew(plan_of(World()), [now, was, now], [])
+    plan = planned_anew(plan_of(World()), [now, was, now], [], [])
     assert [str(each.label) for each in plan.dns_servers[1:]] == ["dns-9 on w1"]
 
 
@@ -177,7 +227,7 @@ def test_the_same_objects_in_another_order_are_the_same_plan() -> None:
     world, plan = World(), plan_of(World())
     pods = [pod("b", node="w1", ips=("10.244.1.8",)), pod("a", node="w1", ips=("10.244.1.9",))]
     dns = world.endpoints["kube-dns"]
-    assert planned_anew(plan, dns, pods) == planned_anew(plan, dns, reversed(pods))
+    assert planned_anew(plan, dns, pods, pods) == planned_anew(plan, dns, pods[::-1], pods[::-1])
 
 
 SOON = datetime(2026, 1, 1, tzinfo=UTC)

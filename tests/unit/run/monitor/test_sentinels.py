@@ -47,6 +47,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SentinelLab
     monkeypatch.setattr(sentinel_pods, "remove", made.removed)
     monkeypatch.setattr(sentinel_pods, "new_token", lambda: TOKEN)
     monkeypatch.setattr(sentinels, "gather", lambda *_: None)
+    monkeypatch.setattr(sentinels, "ClusterModel", lambda *_: SimpleNamespace(bgp=None))
     monkeypatch.setattr(sentinels, "plan_for", lambda *_: made.plan)
     monkeypatch.setattr(sentinels, "EVERY_S", 0.1)
     monkeypatch.setattr(sentinels, "CALM_S", 0.2)
@@ -337,7 +338,7 @@ def test_a_plan_that_has_changed_is_put_to_every_node_and_to_one_that_started_an
 ) -> None:
     other = replace(lab.plan, tcp=())
     monkeypatch.setattr(sentinels, "planned_anew", lambda *_: other)
-    run.objects.dns_endpoints = run.objects.meshed = ()
+    run.objects.dns_endpoints = run.objects.meshed = run.objects.pods = ()
     run.place()
     run.objects.has_begun = True
     wait_for(lambda: all(last_head(run, node).signals == () for node in NODES))
@@ -354,7 +355,7 @@ def test_a_node_that_a_change_is_not_about_is_left_alone(
 ) -> None:
     other = replace(lab.plan, sidecars=(Sidecar(node="a", pod="Pod/shop/cart", address="127.0.0.9"),))
     monkeypatch.setattr(sentinels, "planned_anew", lambda *_: other)
-    run.objects.dns_endpoints = run.objects.meshed = ()
+    run.objects.dns_endpoints = run.objects.meshed = run.objects.pods = ()
     run.place()
     run.objects.has_begun = True
     wait_for(lambda: heads(run, "a") == 2)
@@ -376,7 +377,7 @@ def test_a_plan_is_put_when_nothing_changes_any_more(monkeypatch: pytest.MonkeyP
     seen = iter(plans[1:])
     monkeypatch.setattr(sentinels, "planned_anew", lambda *_: next(seen, plans[-1]))
     monkeypatch.setattr(sentinels, "CALM_S", 0.1)
-    objects: Any = SimpleNamespace(has_begun=True, dns_endpoints=(), meshed=())
+    objects: Any = SimpleNamespace(has_begun=True, dns_endpoints=(), meshed=(), pods=())
     expected = CurrentPlan(plans[0], objects)
     assert [expected.look() for _ in range(4)] == [plans[0]] * 4
     time.sleep(0.15)

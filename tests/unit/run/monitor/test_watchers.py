@@ -300,9 +300,11 @@ def test_what_is_behind_kube_dns_and_whose_sidecars_can_be_asked_is_known(record
     assert objects.has_begun
     assert [each.ip for each in objects.dns_endpoints] == ["10.244.1.2"]
     assert [each.name for each in objects.meshed] == ["there"]
+    assert [each.name for each in objects.pods] == ["there", "unmeshed"]
     world.nodes[1] = node("w", "Unknown", zone="b")
     objects.take_node({"type": "MODIFIED", "object": world.nodes[1]}, recorder)
     assert [each.name for each in objects.meshed] == ["there", "leaving"]
+    assert [each.name for each in objects.pods] == ["there", "leaving", "unmeshed"]
 
 
 def test_xds_is_told_when_it_changes_and_silence_is_no_change(

@@ -265,3 +265,27 @@ def test_a_provider_without_module_or_function_is_none_of_ours(provider: dict[st
 def test_a_single_activity_where_a_list_is_expected_counts() -> None:
     assert facts_of({"run": SEVER}).cut == facts_of({"run": [SEVER]}).cut
     assert facts_of({"run": "half of a journal"}).method_failures == ("activity: no result",)
+
+
+def test_what_is_not_applicable_alone_proves_nothing() -> None:
+    """A steady state of nothing but checks that don't apply must never pass."""
+    facts = facts_of({"run": [SEVER, HEAL, steady("not applicable")]})
+    assert facts.after
+    assert facts.after.status is Status.UNKNOWN
+
+
+def test_what_is_not_applicable_takes_nothing_from_a_verified_rollback() -> None:
+    bgp = run("bgp_established", finding("not applicable", "bgp_established"), kind="probe")
+    rollbacks = [run("reschedule_kube_dns", {}), steady("healthy"), bgp]
+    facts = facts_of({"rollbacks": rollbacks})
+    assert facts.rolled_back
+    assert facts.rolled_back.status is Status.HEALTHY
+
+
+def test_a_hypothesis_that_insists_on_healthy_says_how_to_accept_what_does_not_apply() -> None:
+    probe = run("bgp_established", finding("not applicable", "bgp_established"), kind="probe")
+    states = {"before": {"steady_state_met": False, "probes": [probe | {"tolerance_met": False}]}}
+    gate = facts_of({"steady_states": states}).gate
+    assert gate
+    assert gate.status is Status.UNKNOWN
+    assert "tolerance: [healthy, not applicable]" in gate.reason
