@@ -17,6 +17,7 @@ from chaosext.nodes.shell import DOCKER, NAMESPACE, POD
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from chaosext.cluster.client import Cluster
     from chaosext.diagnose.cluster_sight import ClusterSight
     from chaosext.diagnose.collection import Collected
     from chaosext.diagnose.engine import Diagnosis
@@ -158,13 +159,26 @@ def _collected(context: str, transport: str, leaf: str, namespace: str) -> Colle
 
         return shells(name for name in names if name in here)
 
-    return collect(
+    found = collect(
         cluster,
         shells_of,
         _leaf(context, leaf) if here else None,
         why_blind=why,
         found_nodes=lambda: here,
     )
+    if not found.api:
+        _require_pinned_cluster(cluster)
+    return found
+
+
+def _require_pinned_cluster(cluster: Cluster) -> None:
+    """Raise `Refused` if the context was pinned to another cluster."""
+    from chaosext.run.session.connection import observed_pin
+    from chaosext.safety.pins import read_pins, verify
+
+    pinned = read_pins().get(cluster.context)
+    if pinned is not None:
+        verify(pinned, observed_pin(cluster))
 
 
 def _containers(context: str) -> tuple[str, ...]:

@@ -344,7 +344,8 @@ def _workloads(sight: ClusterSight) -> Iterator[tuple[Symptom, bool]]:
     broken: dict[str, list[Pod]] = defaultdict(list)
     deployments = _deployments_of(sight)
     for pod in sight.pods:
-        if _counts(pod) and not pod.terminating and (not pod.ready or pod.node in sight.lost):
+        is_lost = pod.node in sight.lost
+        if _counts(pod) and (is_lost or (not pod.terminating and not pod.ready)):
             owner = f"{pod.namespace}/{pod.owner}" if pod.owner else ""
             broken[deployments.get(owner, owner) or pod.subject].append(pod)
     failed = _not_created(sight)
@@ -358,7 +359,7 @@ def _workloads(sight: ClusterSight) -> Iterator[tuple[Symptom, bool]]:
 
 def _shortage(each: _Counts, pods: list[Pod], failed: str, sight: ClusterSight) -> tuple[Symptom, bool]:
     found = [trouble_of(pod, sight) for pod in pods]
-    missing = max(0, each.wanted - each.available - len(pods))
+    missing = max(0, each.wanted - each.available - sum(not pod.terminating for pod in pods))
     if failed and missing:
         found.append(Trouble.MISSING)
     troubles = frozenset(found)
