@@ -18,7 +18,7 @@ from chaosext.checks.suite import Surroundings, run_checks
 from chaosext.cluster.client import NotFound
 from chaosext.cluster.objects import HEARTBEAT, RENEWAL, Endpoint
 from chaosext.diagnose.cluster_sight import BGP, DNS, LAST_CHANGE, XDS
-from chaosext.diagnose.node_sight import NodeSight, cuts_of, look_at
+from chaosext.diagnose.node_sight import NodeSight, cuts_of, host_of, look_at
 from chaosext.model.errors import MALFORMED, ChaosextError, Unreachable, understood
 from chaosext.partition.apply import inspect
 from chaosext.rehearsal.snapshot.prune import WANTED, ObjectKind, least
@@ -324,7 +324,7 @@ def _lookups(found: Collected, shells: Mapping[str, NodeShell]) -> tuple[Finding
         return ()
     behind = sorted(
         {
-            address.rpartition(":")[0].strip("[]")
+            host_of(address)
             for seen in found.nodes.values()
             for name, forwards in seen.nat.items()
             for address in forwards

@@ -206,6 +206,11 @@ def _others(lines: Sequence[str]) -> Iterator[str]:
             yield f"table {table} ({count} rules that drop)"
 
 
+def host_of(address: str) -> str:
+    """Return the host of `10.244.0.5:53` or `[fd00::5]:53`."""
+    return address.rpartition(":")[0].strip("[]")
+
+
 def cuts_of(tables: NodeTables) -> tuple[OwnCut, ...] | None:
     """Return the live cuts of chaosext on a node; None if its tables could not be read."""
     if tables.problem:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.objects import PROXY_CONTAINER, Pod, parse_time
 from chaosext.diagnose.cluster_sight import BGP, DNS, XDS
+from chaosext.diagnose.node_sight import host_of
 from chaosext.model.findings import Status
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _nodes(sight: ClusterSight) -> Iterator[Symptom]:
 def dns_row(subject: str) -> tuple[str, str]:
     """Return node and address of a subject such as "Node/worker-1 → 10.2.112.10:53/udp"; "" if it has none."""
     node, arrow, target = subject.removeprefix("Node/").partition(" → ")
-    return (node, target.rpartition(":")[0].strip("[]")) if arrow else ("", "")
+    return (node, host_of(target)) if arrow else ("", "")
 
 
 def _dns(sight: ClusterSight) -> Iterator[Symptom]:
@@ -219,12 +220,10 @@ def _nat(sight: ClusterSight) -> Iterator[Symptom]:
         for key, programmed in seen.nat.items():
             namespace, _, rest = key.partition("/")
             service = rest.partition(":")[0]
-            wanted = {
-                f"{each.ip}:{port.port}"
-                for each in sight.endpoints.get((namespace, service), ())
-                for port in each.ports
-            }
-            stale = sorted(set(programmed) - wanted)
+            current = {each.ip for each in sight.endpoints.get((namespace, service), ())}
+            stale = sorted(each for each in programmed if host_of(each) not in current)
+            if (namespace, service) not in sight.endpoints:
+                continue
             if not stale or not sight.knows("EndpointSlice") or _is_fresh(sight, namespace, service):
                 continue
             yield Symptom(

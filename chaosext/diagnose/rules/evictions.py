@@ -59,32 +59,34 @@ def find(patient: Patient) -> Iterator[Cause]:
     )
 
 
-def _tainted(node: Mapping[str, Any]) -> datetime | None:
-    """When the node got the taint that evicts; None if it has none."""
+def _tainted(node: Mapping[str, Any]) -> tuple[datetime, str] | None:
+    """When the node got the taint that evicts, and its key; None if it has none."""
     taints = (node.get("spec") or {}).get("taints") or ()
-    times = [
-        parse_time(each.get("timeAdded"))
+    found = [
+        (time, str(each["key"]))
         for each in taints
-        if each.get("key") in TAINTS and each.get("effect") == "NoExecute"
+        if each.get("key") in TAINTS
+        and each.get("effect") == "NoExecute"
+        and (time := parse_time(each.get("timeAdded")))
     ]
-    return min((time for time in times if time), default=None)
+    return min(found, default=None)
 
 
-def _due(patient: Patient, tainted: Mapping[str, datetime]) -> Iterator[tuple[datetime, str]]:
+def _due(patient: Patient, tainted: Mapping[str, tuple[datetime, str]]) -> Iterator[tuple[datetime, str]]:
     for pod in patient.sight.pods:
-        since = tainted.get(pod.node)
-        if since is None or pod.terminating or pod.is_record:
+        if pod.node not in tainted or pod.terminating or pod.is_record:
             continue
-        seconds = _tolerates_s(patient.sight.raw_pods[pod.subject])
+        since, taint = tainted[pod.node]
+        seconds = _tolerates_s(patient.sight.raw_pods[pod.subject], taint)
         if seconds is not None:
             yield since + timedelta(seconds=seconds), pod.subject
 
 
-def _tolerates_s(pod: Mapping[str, Any]) -> float | None:
+def _tolerates_s(pod: Mapping[str, Any], taint: str) -> float | None:
     """Return for how long a Pod tolerates a lost node; None for ever."""
     found: list[float | None] = []
     for each in (pod.get("spec") or {}).get("tolerations") or ():
-        fits = each.get("key") in (None, "", *TAINTS) and each.get("effect") in (None, "", "NoExecute")
+        fits = each.get("key") in (None, "", taint) and each.get("effect") in (None, "", "NoExecute")
         if fits and (each.get("key") or each.get("operator") == "Exists"):
             found.append(each.get("tolerationSeconds"))
     if not found:

@@ -30,7 +30,8 @@ def find(patient: Patient) -> Iterator[Cause]:
         return
     caches = [pod for pod in sight.pods if any(pod.labels.get(key) in NODE_CACHES for key in LABELS)]
     there = {pod.node for pod in caches if pod.ready and pod.node not in sight.lost}
-    nodes = sorted(node.name for node in sight.nodes if node.name not in there | sight.lost)
+    lacking = {node.name for node in sight.nodes} - there - sight.lost
+    nodes = sorted(lacking & {pod.node for pod in caches} or lacking)
     if not nodes:
         return
     clients = {pod.subject for pod in sight.pods if pod.node in nodes}

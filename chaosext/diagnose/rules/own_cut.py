@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chaosext.diagnose.knowledge import Cause, DiagnosisRule, FixCommand, keys
-from chaosext.diagnose.symptoms import SymptomKind
+from chaosext.diagnose.symptoms import SymptomKind, Trouble
 from chaosext.model.duration_text import short_duration
 from chaosext.rehearsal.network.routes import EvidenceKind
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from chaosext.diagnose.knowledge import Patient
 
 NOT_OF_A_CUT = frozenset({SymptomKind.CUT, SymptomKind.FLOW})
+ITS_OWN = frozenset({Trouble.IMAGE, Trouble.CONFIG})
+"""Troubles of a Pod that no lost network leads to."""
 
 
 def find(patient: Patient) -> Iterator[Cause]:
@@ -34,7 +36,11 @@ def find(patient: Patient) -> Iterator[Cause]:
             subject=f"run {run}",
             said=f"chaosext's own run {run} cuts the network on {', '.join(nodes)}, for {short_duration(left_s)} more",
             grounds=keys(patient.of(SymptomKind.CUT)),
-            explains=keys(each for each in patient.symptoms if each.kind not in NOT_OF_A_CUT),
+            explains=keys(
+                each
+                for each in patient.symptoms
+                if each.kind not in NOT_OF_A_CUT and not each.troubles & ITS_OWN
+            ),
             evidence=tuple(
                 f"{name}: nftables table of run {run}, {cut.dropped_packets} packets dropped"
                 for name in nodes

@@ -32,10 +32,7 @@ def find(patient: Patient) -> Iterator[Cause]:
         )
         if each.subject in (ISTIOD, f"Deployment/{ISTIO_NAMESPACE}/istiod")
     ]
-    sight = patient.sight
-    has_istiod = any(each.ready for each in sight.endpoints.get((ISTIO_NAMESPACE, "istiod"), ()))
-    is_meshed = any(pod.injected for pod in sight.pods)
-    scaled_away = is_meshed and not has_istiod and not without and sight.knows("EndpointSlice")
+    scaled_away = not without and _is_gone(patient, is_missed=bool(stuck))
     if without or scaled_away:
         yield Cause(
             subject=f"Deployment/{ISTIO_NAMESPACE}/istiod",
@@ -64,6 +61,27 @@ def find(patient: Patient) -> Iterator[Cause]:
             evidence=tuple(f"{each.subject}: {each.said}" for each in stuck[:3]),
             is_link=True,
         )
+
+
+def _is_gone(patient: Patient, *, is_missed: bool) -> bool:
+    """Whether no istiod of any revision serves, although sidecars need one: missed already, or by its empty Service.
+
+    An istiod outside the cluster has no such Service.
+    """
+    sight = patient.sight
+    if not sight.knows("EndpointSlice") or not any(pod.injected for pod in sight.pods):
+        return False
+    serves = any(
+        each.ready
+        for (namespace, name), found in sight.endpoints.items()
+        if namespace == ISTIO_NAMESPACE and name.startswith("istiod")
+        for each in found
+    )
+    own = any(
+        (each.namespace, each.name) == (ISTIO_NAMESPACE, "istiod") and each.selector
+        for each in sight.services
+    )
+    return not serves and (own or is_missed)
 
 
 RULE = DiagnosisRule(
