@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from chaosext.diagnose.cluster_sight import DNS
@@ -22,6 +23,8 @@ ITSELF = frozenset(
     {Trouble.CRASH, Trouble.IMAGE, Trouble.CONFIG, Trouble.PROBE, Trouble.UNREADY, Trouble.MISSING}
 )
 """Troubles of kube-dns' Pods that do not come from their nodes."""
+
+_SOME = re.compile(r"\b[1-9]\d* of \d+ answered")
 
 
 def find(patient: Patient) -> Iterator[Cause]:
@@ -110,7 +113,7 @@ def _partial(patient: Patient) -> list[str]:
     for row in patient.sight.rows(DNS):
         _, address = dns_row(row.subject)
         if address in behind and row.status is not Status.UNKNOWN:
-            partly = row.status is Status.UNHEALTHY and not row.detail.startswith("0 of")
+            partly = row.status is Status.UNHEALTHY and _SOME.search(row.detail) is not None
             found.setdefault(address, []).append(f"{row.subject}: {row.detail}" if partly else "")
     return [rows[0] for rows in found.values() if all(rows)]
 

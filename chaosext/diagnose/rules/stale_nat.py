@@ -29,7 +29,9 @@ def find(patient: Patient) -> Iterator[Cause]:
             subject=f"Node/{node}",
             said=f"kube-proxy on {node} does not follow the API: {services} lead to addresses that are gone",
             grounds=keys(found),
-            explains=keys(patient.of(SymptomKind.DNS, node=node)) if is_dns else frozenset(),
+            explains=keys(patient.of(SymptomKind.DNS, SymptomKind.FLOW, node=node))
+            if is_dns
+            else frozenset(),
             since=min((each.since for each in found if each.since), default=None),
             evidence=tuple(f"{each.subject}: {each.said}" for each in found[:3]),
             fixes=(
