@@ -117,7 +117,7 @@ def _command_rows(command: str, width: int) -> Iterator[str]:
 
 
 def _since(root: RootCause, found: Diagnosis) -> str:
-    since = root.cause.since
+    since = root.since
     ago_s = seconds_ago(since, found.at)
     if since is None or ago_s is None:
         return "unknown"
@@ -128,7 +128,7 @@ def chain(root: RootCause, found: Diagnosis) -> Iterator[str]:
     """Yield what led to what, from the first event that is remembered to what users notice."""
     for at, said in root.cause.history:
         yield f"{_clock(at)}{said}"
-    yield f"{_clock(root.cause.since)}{root.cause.said}"
+    yield f"{_clock(root.cause.since)}{root.cause.said.partition(':')[0]}"
     for each in root.led_to:
         yield f"→ {each.said}"
     for kind, subjects in _by_kind(root).items():

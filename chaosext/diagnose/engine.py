@@ -59,6 +59,12 @@ class RootCause:
     explained: tuple[Symptom, ...] = ()
 
     @property
+    def since(self) -> datetime | None:
+        """When it began: the cause itself, or else the first of its symptoms."""
+        first = min((each.since for each in self.explained if each.since), default=None)
+        return self.cause.since or first
+
+    @property
     def affected(self) -> tuple[str, ...]:
         """Workloads, Services and Pods that suffer from it."""
         owned = {pod for each in self.explained if each.kind is not SymptomKind.XDS for pod in each.pods}
@@ -70,6 +76,7 @@ class RootCause:
     def to_json(self) -> dict[str, Any]:
         return {
             **self.cause.to_json(),
+            "since": self.since.isoformat() if self.since else None,
             "led_to": [each.to_json() for each in self.led_to],
             "explained": [each.to_json() for each in self.explained],
             "affected": list(self.affected),

@@ -37,7 +37,8 @@ part() { printf '\n--%s\n' "$1"; }
 part dns; sed -n '/^clusterDNS:/,/^[a-z]/p' /var/lib/kubelet/config.yaml 2>/dev/null | sed -n 's/^- *//p'
 url=$(sed -n 's/^ *server: *//p' /etc/kubernetes/kubelet.conf 2>/dev/null | head -n 1 | tr -d "\"'")
 part url; printf '%s\n' "$url"
-host=${url#*://} host=${host%%/*}; port=${host##*:} host=${host%:*} host=${host#\[} host=${host%\]}
+host=${url#*://} host=${host%%/*}; [[ -z $host || $host == *:* ]] || host=$host:443
+port=${host##*:} host=${host%:*} host=${host#\[} host=${host%\]}
 part api
 if [ -n "$host" ]; then
   said=$(timeout -k 1 3 bash -c 'exec 3<>"/dev/tcp/$1/$2" || exit 97' try "$host" "$port" 2>&1 </dev/null)

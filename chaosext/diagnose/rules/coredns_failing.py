@@ -85,24 +85,27 @@ def _cause(patient: Patient, broken: Sequence[Symptom], why: str, *, serves: boo
         explains=keys(follows),
         since=min((each.since for each in broken if each.since), default=None),
         evidence=tuple(f"{each.subject}: {each.said}" for each in broken[:3]),
-        fixes=(
-            FixCommand(
-                what="read why it ended",
-                command=f"{patient.kubectl} -n {namespace} logs -l {sight.dns_selector} --previous --tail=20",
-                risk="none",
-            ),
-            FixCommand(
-                what="if its Corefile or Deployment was changed: undo that",
-                command=f"{patient.kubectl} -n {namespace} rollout undo deploy/coredns",
-                risk="undoes the Deployment's last change only; the ConfigMap coredns must be restored by hand",
-            )
-            if broken
-            else FixCommand(
-                what="scale it up again",
-                command=f"{patient.kubectl} -n {namespace} scale deploy/coredns --replicas=2",
-                risk="none",
-            ),
-        ),
+        fixes=tuple(_fixes(patient, namespace, is_there=bool(broken))),
+    )
+
+
+def _fixes(patient: Patient, namespace: str, *, is_there: bool) -> Iterator[FixCommand]:
+    if not is_there:
+        yield FixCommand(
+            what="scale it up again",
+            command=f"{patient.kubectl} -n {namespace} scale deploy/coredns --replicas=2",
+            risk="none",
+        )
+        return
+    yield FixCommand(
+        what="read why it ended",
+        command=f"{patient.kubectl} -n {namespace} logs -l {patient.sight.dns_selector} --previous --tail=20",
+        risk="none",
+    )
+    yield FixCommand(
+        what="if its Corefile or Deployment was changed: undo that",
+        command=f"{patient.kubectl} -n {namespace} rollout undo deploy/coredns",
+        risk="undoes the Deployment's last change only; the ConfigMap coredns must be restored by hand",
     )
 
 

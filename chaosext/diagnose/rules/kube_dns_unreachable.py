@@ -15,6 +15,7 @@ from chaosext.diagnose.symptoms import Symptom, SymptomKind, Trouble, dns_row
 from chaosext.model.findings import Status
 from chaosext.rehearsal.network.routes import EvidenceKind
 from chaosext.report.units import listed
+from chaosext.report.units import names as listed_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,13 +157,12 @@ def _fixes(patient: Patient, unreached: list[str]) -> Iterator[FixCommand]:
     if not able:
         yield FixCommand(what="first bring back a node that others reach: kube-dns has no other place to run")
         return
-    names = " ".join(unreached)
+    cordoned = {node.name for node in sight.nodes if node.unschedulable}
+    names = " ".join(node for node in unreached if node not in cordoned)
+    delete = f"{kubectl} -n {namespace} delete pod -l {sight.dns_selector}"
     yield FixCommand(
-        what=f"move kube-dns to {able[0]}" + (f" and {len(able) - 1} more nodes" if len(able) > 1 else ""),
-        command=(
-            f"{kubectl} cordon {names}\n{kubectl} -n {namespace} delete pod -l {sight.dns_selector}\n"
-            f"{kubectl} uncordon {names}"
-        ),
+        what=f"move kube-dns to nodes that others reach ({listed_names(able, 2)})",
+        command=f"{kubectl} cordon {names}\n{delete}\n{kubectl} uncordon {names}" if names else delete,
         risk="nothing is scheduled on "
         f"{listed(unreached)} meanwhile; DNS is dead already, and is back in about 10 s",
     )

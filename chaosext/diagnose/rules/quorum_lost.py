@@ -50,7 +50,8 @@ def _of_etcd(patient: Patient) -> Iterator[Cause]:
         return
     yield Cause(
         subject="etcd",
-        said=f"etcd has no quorum: {listed(without)} of {len(asked)} control-plane nodes report it as failed",
+        said=f"etcd has no quorum: {len(without)} of {len(asked)} control-plane nodes report it as failed "
+        f"({listed(without)})",
         grounds=frozenset({"quorum: etcd"}),
         explains=keys(patient.of(SymptomKind.API, SymptomKind.NODE)),
         evidence=tuple(f"{name}: {', '.join(asked[name].failing) or 'no answer'}" for name in without),

@@ -27,7 +27,7 @@ def find(patient: Patient) -> Iterator[Cause]:
         services = ", ".join(each.subject.partition(" → ")[2] for each in found[:3])
         yield Cause(
             subject=f"Node/{node}",
-            said=f"kube-proxy on {node} does not follow the API: {services} lead to addresses that are gone",
+            said=f"kube-proxy on {node} does not follow the API: {services} is forwarded to addresses that are gone",
             grounds=keys(found),
             explains=keys(patient.of(SymptomKind.DNS, SymptomKind.FLOW, node=node))
             if is_dns

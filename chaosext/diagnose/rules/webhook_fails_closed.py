@@ -49,7 +49,7 @@ def find(patient: Patient) -> Iterator[Cause]:
             since=min((each.first_seen for each, _ in found if each.first_seen), default=None),
             evidence=(
                 f"{event.involved}: {event.message[:160]}",
-                f"{subject} has {len(served)} ready addresses",
+                *([f"{subject} has {len(served)} ready addresses"] if key[0] else []),
             ),
             fixes=tuple(_fixes(patient, config, number, key, bool(served))),
         )
@@ -71,6 +71,12 @@ def _fixes(
         yield FixCommand(
             what="bring back the Pods that serve it" if not is_served else "see why it does not answer",
             command=f"{patient.kubectl} -n {key[0]} get pod,endpointslice -o wide",
+            risk="none",
+        )
+    if not config:
+        yield FixCommand(
+            what="find its configuration, and bring back the Pods that serve it",
+            command=f"{patient.kubectl} get mutatingwebhookconfigurations,validatingwebhookconfigurations",
             risk="none",
         )
     if config:
