@@ -116,9 +116,11 @@ def after_activity_control(context: Activity, state: Run, **kwargs: Any) -> None
     provider = context.get("provider", {})
     severed = provider.get("module") == "chaosext.actions" and provider.get("func") == "sever_control_plane"
     if severed and state.get("status") != "succeeded":
+        from chaosext.model.errors import Refused
         from chaosext.run.shutdown import SKIP_ROLLBACKS
+        from chaosext.run.verdict.facts import raised
 
-        if "model.errors.Refused: " in "".join(state.get("exception") or ()):
+        if raised([state], Refused):
             raise SystemExit(SKIP_ROLLBACKS)
         raise InterruptExecution("the cut failed, so the experiment stops here; what was armed is healed")
 

@@ -128,7 +128,7 @@ def _activity(value: Any) -> Any:
 
 def _run(value: Any) -> Any:
     if isinstance(value, Mapping) and is_ours(value.get("activity")):
-        return _kept(value, {**_RUN, "output": _as_it_is, "exception": _as_it_is})
+        return _kept(value, {**_RUN, "output": _as_it_is, "exception": _as_it_is, "raised": _as_it_is})
     return _kept(value, _RUN)
 
 
@@ -229,6 +229,7 @@ _RUN: dict[str, Keep] = {
     "tolerance_met": _switch,
     "activity": _activity,
     "exception": _exception,
+    "raised": lambda value: _kept(value, {"error": _text}),
 }
 _STATE: dict[str, Keep] = {"steady_state_met": _switch, "probes": _members(_run)}
 _STATES: dict[str, Keep] = {

@@ -15,7 +15,9 @@ from chaosext.experiment.journal_redaction import redacted
 from chaosext.experiment.load import activities
 from chaosext.experiment.timeouts import activity_limit_s, activity_pause_s, longest_s
 from chaosext.run.fault.heal import left_behind
+from chaosext.run.providers import take_error
 from chaosext.run.shutdown import FINISHED_S
+from chaosext.run.verdict.facts import RAISED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -121,6 +123,8 @@ class Announcer(RunEventHandler):  # type: ignore[misc]
 class Scribe(RunEventHandler):  # type: ignore[misc]
     """Writes `journal.json` before and after each activity, redacted, so that a killed run leaves a record.
 
+    chaoslib keeps the error of an activity as the text of a traceback; one of chaosext is recorded as a value, too.
+
     A full disk is not a reason to stop: the run's end reports what could not be written.
     """
 
@@ -140,9 +144,12 @@ class Scribe(RunEventHandler):  # type: ignore[misc]
         self._asked, self._probes = "after", []
 
     def start_activity(self, activity: Any) -> None:
+        take_error()
         self.write()
 
     def activity_completed(self, activity: Any, run: Any) -> None:
+        if error := take_error():
+            run[RAISED] = {"error": type(error).__name__, "message": str(error)}
         played = (*(self._journal.get("run") or ()), *(self._journal.get("rollbacks") or ()))
         if not any(run is each for each in played):
             self._probes.append(run)

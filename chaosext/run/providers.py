@@ -1,4 +1,8 @@
-"""Runs Chaos Toolkit's process and HTTP activities with limited output, and ends their child processes."""
+"""What is changed about Chaos Toolkit's providers of activities.
+
+Process and HTTP activities have limited output, and leave no child processes; the error that a Python activity
+raised is kept as a value.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +18,23 @@ from typing import Any
 from chaosext.experiment.journal_redaction import LARGER
 from chaosext.model import child_process
 from chaosext.model.child_process import TimeIsUp
-from chaosext.model.errors import TooLarge
+from chaosext.model.errors import ChaosextError, TooLarge
 from chaosext.model.output_bounds import LARGEST_ANSWER
 
 logger = logging.getLogger("chaostoolkit")
 
 PIECE = 1 << 16
 _calling = threading.local()
-"""Whether this thread makes an activity's HTTP call: other downloads are not bounded here."""
+"""Whether this thread makes an activity's HTTP call: other downloads are not bounded here. And the error of chaosext
+that its last Python activity raised.
+"""
 
 
 def bound_providers() -> None:
-    """Bound activities of the types `process` and `http` from now on. Idempotent.
+    """Bound activities of the types `process` and `http`, and keep the errors of `python`, from now on. Idempotent.
 
-    chaoslib keeps all that a command prints or a server answers, and at a `timeout` ends only the command itself.
+    chaoslib keeps all that a command prints or a server answers, and at a `timeout` ends only the command itself. Of
+    an error it keeps only the text.
     """
     from chaoslib import activity
     from requests.adapters import HTTPAdapter
@@ -35,8 +42,30 @@ def bound_providers() -> None:
     if activity.run_process_activity is run_command:
         return
     activity.run_process_activity = run_command
+    activity.run_python_activity = _keeping_its_error(activity.run_python_activity)
     activity.run_http_activity = _within_bounds(activity.run_http_activity)
     HTTPAdapter.send = _bounded(HTTPAdapter.send)  # type: ignore[method-assign]
+
+
+def take_error() -> ChaosextError | None:
+    """Return the error of chaosext that this thread's last Python activity raised, and forget it."""
+    error, _calling.error = getattr(_calling, "error", None), None
+    return error
+
+
+def _keeping_its_error(call: Any) -> Any:
+    from chaoslib.exceptions import ActivityFailed
+
+    @wraps(call)
+    def calling(*arguments: Any) -> Any:
+        try:
+            return call(*arguments)
+        except ActivityFailed as error:
+            raised = error.__context__
+            _calling.error = raised if isinstance(raised, ChaosextError) else None
+            raise
+
+    return calling
 
 
 def run_command(activity: Any, configuration: Any, secrets: Any) -> dict[str, Any]:

@@ -44,6 +44,7 @@ activities = st.fixed_dictionaries(
         ),
     }
 )
+errors = st.sampled_from(["Refused", "Inconclusive", "Unsafe"])
 findings = st.fixed_dictionaries({"status": words, "summary": st.text(max_size=5)})
 runs = st.fixed_dictionaries(
     {"activity": activities | anything},
@@ -51,6 +52,7 @@ runs = st.fixed_dictionaries(
         "status": words | anything,
         "output": findings | st.fixed_dictionaries({"finding": findings | st.none()}) | anything,
         "exception": st.lists(st.text(max_size=9)) | anything,
+        "raised": st.fixed_dictionaries({"error": errors, "message": st.text(max_size=9)}) | anything,
         "tolerance_met": st.booleans(),
     },
 )

@@ -84,6 +84,7 @@ def played(secret: str) -> st.SearchStrategy[Any]:
         },
         optional={
             "exception": said.map(lambda text: [FAILED + text]),
+            "raised": st.fixed_dictionaries({"error": st.just("Unsafe"), "message": st.just(secret)}),
             "tolerance_met": st.booleans(),
             "more": around(secret),
         },

@@ -24,6 +24,9 @@ CUT_SHORT = ("aborted", "interrupted")
 ABORT_REASON = "abort_reason"
 """chaosext's own key in a journal: why the strict run aborted it."""
 
+RAISED = "raised"
+"""chaosext's own key in an executed activity: the type and the message of the error of chaosext that it raised."""
+
 Run = Mapping[str, Any]  # one executed activity, as chaoslib writes it
 
 
@@ -42,7 +45,7 @@ def facts_of(
     """
     states = _mapping(journal.get("steady_states"))
     method, rollbacks = _runs(journal.get("run")), _runs(journal.get("rollbacks"))
-    feared = _raised((*method, *rollbacks), Unsafe)
+    feared = raised((*method, *rollbacks), Unsafe)
     return Facts(
         gate=_hypothesis(states.get("before")),
         cut=_cut(method),
@@ -70,9 +73,9 @@ def _cut_short(journal: Mapping[str, Any]) -> tuple[str, ...]:
 def _refusals(method: Sequence[Run]) -> tuple[str, ...]:
     """Why the method was refused. Once any action did something else, the run is not a mere refusal."""
     actions = [run for run in method if _activity(run).get("type") == "action"]
-    if any(not _raised([run], Refused) for run in actions):
+    if any(not raised([run], Refused) for run in actions):
         return ()
-    return _raised(method, Refused)
+    return raised(method, Refused)
 
 
 def _hypothesis(state: Any) -> Answer | None:
@@ -175,11 +178,10 @@ def _finding(run: Run) -> Answer | None:
     return Answer(status=Status(status), reason=str(output.get("summary", _name(run))))
 
 
-def _raised(runs: Sequence[Run], error: type[ChaosextError]) -> tuple[str, ...]:
-    """The messages of the activities that raised `error`; chaoslib keeps its name in front of the message."""
-    prefix = f"{error.__module__}.{error.__qualname__}: "
-    failures = [_last_line(run) for run in runs if _failed(run)]
-    return tuple(text.partition(prefix)[2] for text in failures if prefix in text)
+def raised(runs: Sequence[Run], error: type[ChaosextError]) -> tuple[str, ...]:
+    """Return the messages of the activities that raised exactly `error`."""
+    said = [_mapping(run.get(RAISED)) for run in runs if _failed(run)]
+    return tuple(str(each.get("message", "")) for each in said if each.get("error") == error.__name__)
 
 
 def _failed(run: Run) -> bool:

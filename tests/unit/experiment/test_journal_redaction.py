@@ -70,6 +70,7 @@ def test_our_own_activities_are_kept_whole() -> None:
         "output": finding,
         "status": "failed",
         "exception": ["chaosext.model.errors.Unsafe: left"],
+        "raised": {"error": "Unsafe", "message": "left"},
     }
     assert redacted({"run": [run], "experiment": {"method": [OURS]}}) == {
         "run": [run],
@@ -162,6 +163,7 @@ def hidden(secret: Any) -> dict[str, Any]:
         "controls": [{"name": secret}],
     }
     run = {"activity": probe, "output": secret, "status": secret, "start": secret, "exception": [secret]}
+    run["raised"] = {"error": secret, "message": secret}
     return {
         "node": secret,
         "abort_reason": secret,

@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
+from chaosext.model.errors import ChaosextError, Refused, Unsafe
 from chaosext.model.findings import Status
 from chaosext.run.verdict.derive import Answer
-from chaosext.run.verdict.facts import facts_of
-
-REFUSED = "chaosext.model.errors.Refused: "
-UNSAFE = "chaosext.model.errors.Unsafe: "
+from chaosext.run.verdict.facts import RAISED, facts_of
 
 
 def finding(status: str, check: str = "steady_state") -> dict[str, Any]:
@@ -19,9 +17,14 @@ def finding(status: str, check: str = "steady_state") -> dict[str, Any]:
 
 
 def run(
-    func: str, output: Any = None, *, kind: str = "action", error: str = "", module: str = "chaosext.x"
+    func: str,
+    output: Any = None,
+    *,
+    kind: str = "action",
+    error: str | ChaosextError = "",
+    module: str = "chaosext.x",
 ) -> dict[str, Any]:
-    """An executed activity, as chaoslib 1.44 writes it."""
+    """An executed activity, as chaoslib 1.44 and the strict run write it."""
     played = {
         "activity": {
             "type": kind,
@@ -31,6 +34,9 @@ def run(
         "output": output,
         "status": "failed" if error else "succeeded",
     }
+    if isinstance(error, ChaosextError):
+        played[RAISED] = {"error": type(error).__name__, "message": str(error)}
+        error = f"{type(error).__module__}.{type(error).__name__}: {error}"
     return played | ({"exception": [f"chaoslib.exceptions.ActivityFailed: {error}\n"]} if error else {})
 
 
@@ -134,7 +140,7 @@ def test_a_hypothesis_without_an_answer_is_unknown() -> None:
 
 
 def test_refusals_count_only_while_nothing_was_touched() -> None:
-    refused = run("sever_control_plane", error=f"{REFUSED}peers: none: name them")
+    refused = run("sever_control_plane", error=Refused("peers: none", "name them"))
     assert facts_of({"run": [refused]}).refusals == ("peers: none: name them",)
     assert facts_of({"run": [steady("healthy"), refused]}).refusals == ("peers: none: name them",)
     assert facts_of({"run": [SEVER, refused]}).refusals == ()
@@ -142,16 +148,24 @@ def test_refusals_count_only_while_nothing_was_touched() -> None:
 
 
 def test_what_may_be_left_is_read_from_method_and_rollbacks() -> None:
-    left = run("heal_control_plane", error=f"{UNSAFE}left on cp: nft delete")
+    left = run("heal_control_plane", error=Unsafe("left on cp", "nft delete"))
     for section in ("run", "rollbacks"):
         assert facts_of({section: [left]}).left_behind == ("left on cp: nft delete",)
 
 
 def test_who_looked_at_the_end_knows_what_is_left() -> None:
-    feared = run("heal_control_plane", error=f"{UNSAFE}left on cp: nft delete")
+    feared = run("heal_control_plane", error=Unsafe("left on cp", "nft delete"))
     for seen in ((), ("left on cp, still",)):
         facts = facts_of({"run": [feared]}, left_behind=seen)
         assert (facts.left_behind, facts.feared) == (seen, ("left on cp: nft delete",))
+
+
+@pytest.mark.parametrize("error", ["Refused", "Unsafe"])
+def test_facts_take_no_error_from_the_text_of_a_traceback(error: str) -> None:
+    quoted = run("a", error=f"chaosext.model.errors.{error}: quoted by another activity")
+    facts = facts_of({"run": [quoted]})
+    assert (facts.refusals, facts.left_behind) == ((), ())
+    assert facts.method_failures
 
 
 def test_failures_are_named() -> None:
@@ -168,7 +182,7 @@ def test_a_journal_that_was_cut_short_says_so(status: str) -> None:
 
 
 def test_a_probe_that_refuses_before_a_real_cut_is_no_refusal_of_the_run() -> None:
-    refused = run("steady_state", kind="probe", error=f"{REFUSED}unknown check dns: use dns_resolvable")
+    refused = run("steady_state", kind="probe", error=Refused("unknown check dns", "use dns_resolvable"))
     facts = facts_of({"run": [refused, SEVER]})
     assert facts.refusals == ()
     assert facts.method_failures != ()
@@ -180,11 +194,11 @@ def test_how_much_of_kube_dns_was_moved_is_known_to_the_verdict() -> None:
 
 
 def test_what_the_runner_itself_saw_is_taken_over() -> None:
-    feared = run("heal_control_plane", error=f"{UNSAFE}cp1 may be cut: chaosext.model.errors.Unsafe: again")
+    feared = run("heal_control_plane", error=Unsafe("cp1 may be cut", "heal it"))
     journal = {"run": [feared]}
     unseen = facts_of(journal)
     assert (unseen.left_behind, unseen.feared) == (
-        ("cp1 may be cut: chaosext.model.errors.Unsafe: again",),
+        ("cp1 may be cut: heal it",),
         (),
     )
     seen = facts_of(journal, left_behind=["cp2"], signal_number=15, overdue="p took 9 s", stopped="p is true")
