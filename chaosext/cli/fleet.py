@@ -10,7 +10,8 @@ import click
 
 from chaosext.cli.answer import Form, answers, say_answer, table
 from chaosext.cli.options import InputFile
-from chaosext.model.printable import say, say_json
+from chaosext.cli.page_files import write_page
+from chaosext.model.printable import say_json, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -88,7 +89,7 @@ def fleet(
     if summed:
         lines = list(summary(known, results))
         if page:
-            _write_page(page, render_fleet(known.name, histories(known, results)))
+            write_page(page, shown(render_fleet(known.name, histories(known, results))), option="--page")
     else:
         member = member_at(known, _index() if index is None else index)
         lines = [ask(known, member, path.parent, results, kubeconfigs or Path(CLUSTERS_DIR))]
@@ -109,19 +110,6 @@ def _table(lines: Iterable[Line]) -> Iterator[str]:
         for each in lines
     )
     return table(header, rows)
-
-
-def _write_page(path: Path, text: str) -> None:
-    from chaosext.model.errors import Refused
-    from chaosext.model.files import write_whole
-
-    try:
-        write_whole(path, text, fsync=False)
-    except OSError as error:
-        raise Refused(
-            f"--page {path}: {error.strerror or error}", "choose a file that you can write"
-        ) from None
-    say(f"wrote {path}", err=True)
 
 
 def _index() -> int:

@@ -240,7 +240,8 @@ def _judged(
     from chaosext.run.session.run_context import owner
 
     reading = Reading(hashes=True)
-    world = read_snapshot(seen.files, controller_manager_args=flags, reading=reading)
+    read = read_snapshot(seen.files, controller_manager_args=flags, reading=reading)
+    world = declared(read, cutover.network, "network.fabric_hears")
     say(str(reading), err=True)
     say(f"rehearsing on {len(world.nodes)} nodes, {len(world.pods)} Pods …", err=True)
     budget = TimeBudget.of(time_budget_s)
@@ -284,7 +285,6 @@ def _judged(
         node_count=len(world.nodes),
         meshed=world.mesh is not None,
     )
-    world = declared(world, cutover.network, "network.fabric_hears")
     plans = (cutover.plan(found.nodes, each.cut_for_s) for each in found.rehearsed)
     return sheet, tuple(LaneFacts.of(world, plan) for plan in plans)
 

@@ -1,4 +1,4 @@
-"""`--report FILE`: the pages that `gate` and `rehearse` write, each in the format that its suffix names."""
+"""`--report FILE`: the pages that commands write, each in the format that its suffix names."""
 
 from __future__ import annotations
 
@@ -48,19 +48,21 @@ def check_places(places: Sequence[Path], *, without: Mapping[str, object] | None
 
 
 def write_pages(places: Iterable[Path], renderers: Mapping[str, Callable[[], str]]) -> None:
-    """Write each of the pages, and say on stderr where it is. `renderers`: suffix -> its text.
+    """Write each of the pages. `renderers`: suffix -> its text. Raises `Refused` if one cannot be written."""
+    for place in places:
+        write_page(place, renderers[place.suffix]())
 
-    Raises `Refused` if one cannot be written.
-    """
+
+def write_page(place: Path, text: str, *, option: str = "--report") -> None:
+    """Write a page, and say on stderr where it is. Raises `Refused`, naming `option`, if it cannot be written."""
     from chaosext.model.errors import Refused
     from chaosext.report.render.formats import write_report
 
-    for place in places:
-        try:
-            write_report(place, renderers[place.suffix]())
-        except OSError as error:
-            raise Refused(f"--report {place}: {error.strerror}", "choose a file that you can write") from None
-        say(f"report: {place}", err=True)
+    try:
+        write_report(place, text)
+    except OSError as error:
+        raise Refused(f"{option} {place}: {error.strerror}", "choose a file that you can write") from None
+    say(f"report: {place}", err=True)
 
 
 def write_rehearsal(

@@ -6,12 +6,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chaosext.gate.cutover_plan import DNS_OUTAGE_S
 from chaosext.model.duration_text import short_duration
 from chaosext.model.printable import one_line
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.predict.impact_lines import impact_lines
-from chaosext.rehearsal.simulate.prediction import NO_EFFECT, NO_TIME, Dns, said_share
+from chaosext.rehearsal.simulate.prediction import DNS_OUTAGE_S, NO_EFFECT, NO_TIME, Dns, said_share
 from chaosext.report.data.predicted_lanes import LaneFacts, predicted_lanes
 from chaosext.report.render.screen import COLUMNS
 from chaosext.report.sentences.lane_notes import lane_note

@@ -17,7 +17,7 @@ from chaosext.experiment.known_unhealthy_entries import (
     read_entries,
     require_in_force,
 )
-from chaosext.gate.cutover_plan import AFTERWARDS_S, DNS_OUTAGE_S, Acceptance, Cutover, Protected, Selection
+from chaosext.gate.cutover_plan import AFTERWARDS_S, Acceptance, Cutover, Protected, Selection
 from chaosext.gate.decision import REHEARSED, WAIVABLE
 from chaosext.gate.snapshot_checks import PROVEN, REMARKS
 from chaosext.model.errors import Refused, did_you_mean
@@ -25,7 +25,7 @@ from chaosext.rehearsal.network.declared_network import SaidNetwork
 from chaosext.rehearsal.network.routes import EvidenceKind
 from chaosext.rehearsal.predict.scenarios import seconds
 from chaosext.rehearsal.simulate.planned_cut import MAX_HORIZON_S, MOST_CUTS, Flap
-from chaosext.rehearsal.simulate.prediction import Dns
+from chaosext.rehearsal.simulate.prediction import DNS_OUTAGE_S, Dns
 
 if TYPE_CHECKING:
     from collections.abc import Callable

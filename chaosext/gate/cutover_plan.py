@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from chaosext.rehearsal.network.declared_network import SaidNetwork
 from chaosext.rehearsal.network.routes import EvidenceKind
 from chaosext.rehearsal.simulate.planned_cut import Flap, Plan
-from chaosext.rehearsal.simulate.prediction import Dns
+from chaosext.rehearsal.simulate.prediction import DNS_OUTAGE_S, Dns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from chaosext.model.known_unhealthy import KnownUnhealthy
-
-DNS_OUTAGE_S = 30.0
-"""Acceptable time without DNS by default, seconds.
-
-Most clients repeat a lookup for 10 to 20 s; kubelets need up to 10 s to reconnect, and kube-proxy some more.
-"""
 
 AFTERWARDS_S = 600.0
 """Seconds to predict after the heal, more than kubelet's longest back-off of 5 min."""

@@ -13,7 +13,6 @@ from chaosext.gate.rehearsed import Rehearsed, rehearsed
 from chaosext.gate.snapshot_checks import findings
 from chaosext.model.findings import Status
 from chaosext.model.known_unhealthy import Known
-from chaosext.rehearsal.network.declared_network import declared
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
@@ -55,14 +54,13 @@ def judge(
     hopeful: bool = False,
     budget: TimeBudget = UNBOUNDED,
 ) -> Judgement:
-    """Judge the plan on the world.
+    """Judge the plan on the world, to which the plan's network is `declared`.
 
     `live`: findings of the live cluster by check, which replace those of the snapshot. `hopeful` and `budget`
     are as in `rehearsed`.
 
     Raises `Refused` if the plan does not fit the world.
     """
-    world = declared(world, cutover.network, "network.fabric_hears")
     nodes = nodes_of(world, cutover.selection)
     require_named(world, cutover)
     asked = {each.check: each for each in findings(world, cutover, nodes)} | _of(world, live or {})

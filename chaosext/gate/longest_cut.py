@@ -19,7 +19,6 @@ from chaosext.gate.rehearsed import FAR, FEW, counted, falls_short, rehearsed_fo
 from chaosext.gate.turning_points import turning_points
 from chaosext.model.duration_text import short_duration
 from chaosext.model.findings import Status, worst
-from chaosext.rehearsal.network.declared_network import declared
 from chaosext.rehearsal.predict.predict import Rehearsal
 from chaosext.rehearsal.simulate.planned_cut import MAX_HORIZON_S
 from chaosext.rehearsal.simulate.prediction import Dns
@@ -235,7 +234,6 @@ def longest_cut(
     budget: TimeBudget = UNBOUNDED,
 ) -> LongestCut:
     """Return the longest safe cut of these nodes, by the plan's acceptance; the plan has one cut."""
-    world = declared(world, cutover.network, "network.fabric_hears")
     return _Search(world, cutover, nodes, tried or Range(), seed, budget).result()
 
 

@@ -193,9 +193,7 @@ def compared(found: Prediction, accept: Acceptance) -> Iterator[Finding]:
     if accept.pods_reachable:
         yield _reachable(found, accept)
     if accept.dns_outage_s is not None:
-        within, unknown = (
-            found.dns.outage.dead_within(accept.dns_outage_s) if found.dns.outage else (0.0, 1.0)
-        )
+        within, unknown = found.dns.dead_within(accept.dns_outage_s)
         what = f"at most {accept.dns_outage_s:g} s without DNS on nodes that are not cut, and after a heal,"
         yield likely(DNS_OUTAGE, found, accept, within, unknown, what)
     if accept.dns_during_cut is not None:

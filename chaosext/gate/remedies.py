@@ -12,7 +12,6 @@ from chaosext.gate.judge import judge
 from chaosext.gate.rehearsed import is_hopeless
 from chaosext.model.findings import Status
 from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS
-from chaosext.rehearsal.network.declared_network import declared
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ class Search:
 
     def _applied(self, names: Sequence[str]) -> tuple[World, tuple[str, ...]]:
         """Return the world with all mitigations in place, and the commands of those that change something, in order."""
-        world, how = declared(self.world, self.cutover.network, "network.fabric_hears"), []
+        world, how = self.world, list[str]()
         plan = self.cutover.plan(self.before.nodes, self.cutover.at_most_s)
         for each in map(MITIGATIONS.__getitem__, names):
             changed = each.apply(world, plan)

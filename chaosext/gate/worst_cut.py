@@ -13,14 +13,14 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from chaosext.gate.breaking_event import chain
-from chaosext.gate.cutover_plan import AFTERWARDS_S, DNS_OUTAGE_S
+from chaosext.gate.cutover_plan import AFTERWARDS_S
 from chaosext.gate.domain_cuts import DomainCut, domain_cuts
 from chaosext.model.duration_text import short_duration
 from chaosext.rehearsal.predict.predict import Rehearsal
 from chaosext.rehearsal.predict.recommendations import chance_of
 from chaosext.rehearsal.simulate.impact import any_of
 from chaosext.rehearsal.simulate.planned_cut import Plan
-from chaosext.rehearsal.simulate.prediction import Dns, Forecast
+from chaosext.rehearsal.simulate.prediction import DNS_OUTAGE_S, Dns, Forecast
 from chaosext.rehearsal.simulate.roster import Roster, rows_of
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 from chaosext.rehearsal.snapshot.alike_nodes import alike_nodes
@@ -187,9 +187,7 @@ def harms(found: Prediction, *, follows: bool) -> tuple[Broken, ...]:
 def _dns(found: Prediction) -> float:
     """Return the probability that DNS is not well after the heal, or is dead for too long where no cut explains it."""
     ill = chance_of(found, Dns.DEAD, Dns.PARTIAL)
-    if not found.dns.outage:
-        return ill
-    within, unknown = found.dns.outage.dead_within(DNS_OUTAGE_S)
+    within, unknown = found.dns.dead_within(DNS_OUTAGE_S)
     return max(ill, 1.0 - within - unknown)
 
 
@@ -204,23 +202,23 @@ def _of_units(impact: Impact, *, follows: bool) -> Iterator[Broken]:
     yield from (Broken(harm=harm, name=name, probability=hit[harm, name]) for harm, name in sorted(hit))
 
 
-def why_unknown(found: Prediction) -> str:
+def _why_unknown(found: Prediction) -> str:
     """Return why it is unknown whether the cut breaks anything more; "" if it is known."""
-    if not found.simulations.is_whole:
-        return found.method
-    if found.routes.doubts:
-        return found.routes.why_not
-    if found.doubts:
-        return str(found.doubts[0])
-    if found.otherwise:
-        return f"it depends on an assumption: {found.otherwise[0]}"
+    return (found.routes.why_not or found.why_unknown) if _is_unknown(found) else ""
+
+
+def _is_unknown(found: Prediction) -> bool:
     impact = found.impact
-    if impact is None:
-        return found.method
+    if (
+        impact is None
+        or not found.simulations.is_whole
+        or found.routes.doubts
+        or found.doubts
+        or found.otherwise
+    ):
+        return True
     unsure = impact.chance(lambda way: any_of(frozenset(), way.unsure_during | way.unsure_quorums))
-    if unsure.unknown >= LIKELY or found.verdict is Forecast.UNKNOWN:
-        return next(iter(impact.unknown), found.headline)
-    return ""
+    return unsure.unknown >= LIKELY or found.verdict is Forecast.UNKNOWN
 
 
 # -- the search ------------------------------------------------------------------------------------------------
@@ -342,7 +340,7 @@ class _WorstSearch:
             with_timeline=False,
             budget=budget,
         )
-        return _Row(broken=harms(found, follows=self._follows(job.lost)), why=why_unknown(found))
+        return _Row(broken=harms(found, follows=self._follows(job.lost)), why=_why_unknown(found))
 
     def _plan(self, lost: frozenset[str], cut_for_s: float) -> Plan:
         return Plan(

@@ -91,6 +91,12 @@ class PredictedOutcome:
 NOTICED_S = 1.0
 """A shorter outage of DNS is not reported, seconds: lookups are repeated, and no time is predicted more exactly."""
 
+DNS_OUTAGE_S = 30.0
+"""Acceptable time without DNS by default, seconds.
+
+Most clients repeat a lookup for 10 to 20 s; kubelets need up to 10 s to reconnect, and kube-proxy some more.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DnsOutage:
@@ -194,6 +200,10 @@ class DnsView:
     @property
     def states(self) -> tuple[Dns | None, ...]:
         return self.during_cut, self.after_heal, self.after_rollback
+
+    def dead_within(self, limit_s: float) -> tuple[float, float]:
+        """Return the probabilities that DNS is dead for at most `limit_s` where no cut explains it, and of unknown."""
+        return self.outage.dead_within(limit_s) if self.outage else (0.0, 1.0)
 
     def to_json(self) -> dict[str, Any]:
         said: dict[str, Any] = {"during_cut": self.during_cut.value, "after_heal": self.after_heal.value}
@@ -392,6 +402,24 @@ class Prediction:
     def _is_told(self, outage: DnsOutage) -> bool:
         """Whether the headline has the outage: if DNS does not recover, only one on nodes that are not cut."""
         return self.verdict is not Forecast.DEVIATED or outage.where == NOT_CUT
+
+    @property
+    def why_unknown(self) -> str:
+        """Why the outcome is unknown, if it is."""
+        if not self.simulations.is_whole:
+            made, wanted = self.simulations.made, self.simulations.wanted
+            return f"only {made} of {wanted} simulations were made before the time budget ended"
+        if self.otherwise:
+            first = self.otherwise[0]
+            then = first.prediction.verdict.value
+            return f"it depends on an assumption: {first.alternative.assumed} (otherwise {then})"
+        if not self.routes.holds:
+            return "the snapshot does not prove which nodes reach which Pods"
+        if self.doubts:
+            return str(self.doubts[0])
+        unknown = [each.why for each in self.outcomes if each.dns_after_heal is Dns.UNKNOWN]
+        reasons = [*unknown, *(self.impact.unknown if self.impact else ())]
+        return reasons[0] if reasons else "whether the cluster heals by itself"
 
     @property
     def weakest(self) -> EvidenceKind:

@@ -19,7 +19,6 @@ from chaosext.report.sentences.prediction_sentences import (
     recovery_sentence,
     settles,
     what_fails,
-    why_unknown,
 )
 from chaosext.report.units import few_names, listed, natural
 
@@ -99,7 +98,7 @@ def decision_reasons(sheet: Sheet) -> Iterator[str]:
     elif sheet.decision is Decision.NO_GO:
         yield from _failure(sheet)
     elif unsettled := _unsettled(sheet):
-        yield why_unknown(unsettled[0].prediction)
+        yield unsettled[0].prediction.why_unknown
     about_the_cut = {finding.check for each in judgement.rehearsed for finding in each.findings}
 
     def rank(each: Weighed) -> tuple[bool, bool]:

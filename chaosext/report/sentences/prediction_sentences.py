@@ -11,7 +11,7 @@ from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING
 
-from chaosext.gate.cutover_plan import DNS_OUTAGE_S, Acceptance
+from chaosext.gate.cutover_plan import Acceptance
 from chaosext.gate.losses import PENDING_PODS, QUORUM_LOST, SERVICES_AT_END
 from chaosext.gate.rehearsed import DNS_AFTER_HEAL, DNS_OUTAGE, PODS_REACHABLE, SELF_HEALS, counting
 from chaosext.model.duration_text import short_duration
@@ -21,6 +21,7 @@ from chaosext.rehearsal.predict.impact_lines import impact_lines
 from chaosext.rehearsal.predict.recommendations import chance_of, passes
 from chaosext.rehearsal.simulate.prediction import (
     CERTAIN,
+    DNS_OUTAGE_S,
     NOT_CUT,
     RARE,
     Dns,
@@ -76,7 +77,7 @@ def verdict_sentence(
     if bad:
         return VerdictSentence(light=Light.NOT_OK, text=what_fails(found, bad, cut))
     if found.verdict is Forecast.UNKNOWN or any(each.status is Status.UNKNOWN for each in findings):
-        return VerdictSentence(light=Light.UNKNOWN, text=why_unknown(found), settles=settles(found))
+        return VerdictSentence(light=Light.UNKNOWN, text=found.why_unknown, settles=settles(found))
     return VerdictSentence(light=Light.OK, text=how_it_passes(found))
 
 
@@ -198,23 +199,6 @@ def routes_failure(found: Prediction) -> str:
 
 
 # -- what is unknown, what passes ----------------------------------------------------------------------------------
-
-
-def why_unknown(found: Prediction) -> str:
-    """Say why the outcome is unknown."""
-    made, wanted = found.simulations.made, found.simulations.wanted
-    if not found.simulations.is_whole:
-        return f"only {made} of {wanted} simulations were made before the time budget ended"
-    if found.otherwise:
-        then = found.otherwise[0].prediction.verdict.value
-        return f"it depends on an assumption: {found.otherwise[0].alternative.assumed} (otherwise {then})"
-    if not found.routes.holds:
-        return "the snapshot does not prove which nodes reach which Pods"
-    if found.doubts:
-        return str(found.doubts[0])
-    unknown = [each.why for each in found.outcomes if each.dns_after_heal is Dns.UNKNOWN]
-    reasons = [*unknown, *(found.impact.unknown if found.impact else ())]
-    return reasons[0] if reasons else "whether the cluster heals by itself"
 
 
 def settles(found: Prediction) -> tuple[str, ...]:

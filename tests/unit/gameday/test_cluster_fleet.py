@@ -291,5 +291,5 @@ def test_the_page_has_a_row_for_each_cluster(
     invoke(["fleet", *words, "--summary", "--page", str(page)])
     text = page.read_text()
     assert all(f'<th scope="row">{name}</th>' in text for name in ("story", "mitigated", "gone"))
-    assert f"wrote {page}" in capsys.readouterr().err
+    assert f"report: {page}" in capsys.readouterr().err
     assert invoke(["fleet", *words, "--page", str(page)]) == 20
