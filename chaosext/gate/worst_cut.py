@@ -17,10 +17,10 @@ from chaosext.gate.cutover_plan import AFTERWARDS_S
 from chaosext.gate.domain_cuts import DomainCut, domain_cuts
 from chaosext.model.duration_text import short_duration
 from chaosext.rehearsal.predict.predict import Rehearsal
-from chaosext.rehearsal.predict.recommendations import chance_of
+from chaosext.rehearsal.predict.recommendations import chance_of, long_outage
 from chaosext.rehearsal.simulate.impact import any_of
 from chaosext.rehearsal.simulate.planned_cut import Plan
-from chaosext.rehearsal.simulate.prediction import DNS_OUTAGE_S, Dns, Forecast
+from chaosext.rehearsal.simulate.prediction import Dns, Forecast
 from chaosext.rehearsal.simulate.roster import Roster, rows_of
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 from chaosext.rehearsal.snapshot.alike_nodes import alike_nodes
@@ -187,8 +187,7 @@ def harms(found: Prediction, *, follows: bool) -> tuple[Broken, ...]:
 def _dns(found: Prediction) -> float:
     """Return the probability that DNS is not well after the heal, or is dead for too long where no cut explains it."""
     ill = chance_of(found, Dns.DEAD, Dns.PARTIAL)
-    within, unknown = found.dns.dead_within(DNS_OUTAGE_S)
-    return max(ill, 1.0 - within - unknown)
+    return max(ill, long_outage(found))
 
 
 def _of_units(impact: Impact, *, follows: bool) -> Iterator[Broken]:

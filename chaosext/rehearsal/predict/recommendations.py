@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from chaosext.model.duration_text import short_duration
 from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.simulate.prediction import NO_EFFECT, NO_TIME, Advice, Dns, Forecast
+from chaosext.rehearsal.simulate.prediction import DNS_OUTAGE_S, NO_EFFECT, NO_TIME, Advice, Dns, Forecast
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ SAMPLES = 30
 FEWER_FROM_NODES, FEW_SAMPLES = 1000, 3
 """From this number of nodes, one simulation takes long, so that this number must do."""
 
-Score = tuple[bool, float, float, float, float]
-"""Whether it passes; minus the probability that routes are lost; that of resolvable minus dead DNS after the heal;
-minus that of a lost quorum or of a Service without endpoints at the end; minus the stuck and pending Pods."""
+Score = tuple[bool, float, float, float, float, float]
+"""Whether it passes; minus the probability that routes are lost; minus that of a long outage of DNS that no cut
+explains; that of resolvable minus dead DNS after the heal; minus that of a lost quorum or of a Service without
+endpoints at the end; minus the stuck and pending Pods."""
 
 LEAST = 0.05
 """A difference in probability that may be random."""
@@ -84,7 +86,7 @@ def takes_memory(world: World) -> bool:
 
 def _is_well(found: Prediction) -> bool:
     is_good = found.verdict is Forecast.PASSED and chance_of(found, Dns.RESOLVABLE) > 1 - LEAST
-    return is_good and found.routes_lost.probability < LEAST
+    return is_good and found.routes_lost.probability < LEAST and long_outage(found) < LEAST
 
 
 def chance_of(found: Prediction, *states: Dns) -> float:
@@ -92,9 +94,18 @@ def chance_of(found: Prediction, *states: Dns) -> float:
     return sum(outcome.probability for outcome in found.outcomes if outcome.dns_after_heal in states)
 
 
+def long_outage(found: Prediction) -> float:
+    """Return the probability that DNS is dead for longer than is acceptable by default where no cut explains it."""
+    return max(0.0, 1.0 - sum(found.dns.dead_within(DNS_OUTAGE_S)))
+
+
 def passes(found: Prediction) -> float:
-    """Return the probability that the cluster heals, and that no routes are lost meanwhile."""
-    return min(found.chances.get(Forecast.PASSED, 0.0), 1.0 - found.routes_lost.probability)
+    """Return the probability that the cluster heals, that no routes are lost meanwhile, and DNS is not bad for long.
+
+    DNS that answers in part only, such as NodeLocal DNSCache without an upstream, is bad, too.
+    """
+    within = found.dns.outage.worst_within(DNS_OUTAGE_S)[0] if found.dns.outage else 0.0
+    return min(found.chances.get(Forecast.PASSED, 0.0), 1.0 - found.routes_lost.probability, within)
 
 
 def score(found: Prediction) -> Score:
@@ -102,6 +113,7 @@ def score(found: Prediction) -> Score:
     return (
         found.verdict is Forecast.PASSED,
         -round(found.routes_lost.probability, 2),
+        -round(long_outage(found), 2),
         round(chance_of(found, Dns.RESOLVABLE) - chance_of(found, Dns.DEAD), 2),
         -round(_lost(found), 2),
         -_pods(found, "stuck", "pending"),
@@ -142,6 +154,10 @@ def _effects(then: Prediction, before: Prediction) -> Iterable[str]:
             yield f"DNS {state.value} after the heal in {now:.0%} instead of {was:.0%}"
     if then.dns.during_cut is not before.dns.during_cut:
         yield f"DNS {then.dns.during_cut.value} during the cut instead of {before.dns.during_cut.value}"
+    now, was = long_outage(then), long_outage(before)
+    if abs(now - was) > LEAST:
+        limit = short_duration(DNS_OUTAGE_S)
+        yield f"over {limit} without DNS after the heal or on nodes that are not cut in {now:.0%} instead of {was:.0%}"
     now, was = then.routes_lost.probability, before.routes_lost.probability
     if abs(now - was) > LEAST:
         yield f"routes between nodes that are not cut off from each other lost in {now:.0%} instead of {was:.0%}"

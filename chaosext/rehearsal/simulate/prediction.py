@@ -158,6 +158,10 @@ class DnsOutage:
     def _dead_within(self, limit_s: float) -> tuple[float, float]:
         if self.worst is not Dns.DEAD:
             return 1.0 - self.unknown, self.unknown
+        return self.worst_within(limit_s)
+
+    def worst_within(self, limit_s: float) -> tuple[float, float]:
+        """Return the probabilities that the worst state lasts for at most `limit_s`, and that this is unknown."""
         known, unknown = (
             sum(share for seconds, share in times if seconds <= limit_s)
             for times in (self.times_s, self.at_least_s)

@@ -24,7 +24,7 @@ from worlds import (
 
 from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS, mitigated
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.predict.recommendations import advised, chance_of, score, tried
+from chaosext.rehearsal.predict.recommendations import advised, chance_of, passes, score, tried
 from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.simulate.prediction import NO_EFFECT, Dns, Forecast
 from chaosext.rehearsal.snapshot.dns_detection import stale_s
@@ -297,6 +297,18 @@ def test_nothing_is_advised_where_it_heals_by_itself_or_nothing_is_known() -> No
     for world in (healed, unknown):
         plan = plan_of(world)
         assert advised(rehearse(world, plan, samples=8), world, plan).advice == ()
+
+
+def test_advice_is_given_where_only_dns_is_lost_for_long_on_nodes_that_are_not_cut() -> None:
+    """Both kube-dns Pods are on the cut nodes: the others have none until these are evicted, 300 s later."""
+    world = cluster(workers=4, network=ROUTED, control_plane=PRODUCTION)
+    plan = Plan(cut_nodes=frozenset({"worker-1", "worker-2"}), cut_for_s=480.0, horizon_s=1200.0)
+    found = advised(rehearse(world, plan, samples=8), world, plan, samples=8)
+    assert (found.verdict, passes(found)) == (Forecast.PASSED, 0.0)
+    first = found.advice[0]
+    assert first.mitigation == "nodelocal-dns"
+    assert first.effect.startswith("over 30s without DNS after the heal or on nodes that are not cut in 0%")
+    assert first.passes == 0.0  # names of the cluster fail all the same
 
 
 def test_what_changes_nothing_says_so() -> None:
