@@ -33,10 +33,11 @@ engine-or-root:
 engine: $(VENV)/.installed ## Install and start Docker Engine if none answers (root on Debian or Ubuntu)
 	$(BIN)/python -m hack.docker_engine
 
-# PROFILE: full, or tools for the files that no registry provides; OUTPUT: a copy, as a directory or FILE.tar
+# PROFILE: full, or tools for the files that no registry provides; KUBERNETES: a minor version or a release, default 1.34;
+# OUTPUT: a copy, as a directory or FILE.tar
 PROFILE ?= full
 images: $(VENV)/.installed ## Build the image bundle that `testbed up` uses if no registry answers: an hour the first time
-	$(BIN)/python -m hack.images build --profile $(PROFILE) $(if $(OUTPUT),--output $(OUTPUT))
+	$(BIN)/python -m hack.images build --profile $(PROFILE) $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(if $(OUTPUT),--output $(OUTPUT))
 
 needed-images: $(VENV)/.installed | engine
 	@$(BIN)/python -m hack.images build --profile auto >/dev/null

@@ -32,6 +32,7 @@ Examples:
   chaosext testbed up --network calico-reflectors
   chaosext testbed up --sidecars classic                          the incident, as it was
   chaosext testbed up --dns nodelocal --mitigation serve-stale
+  chaosext testbed up --kubernetes 1.37
   chaosext testbed up --clusters 2       a second cluster, NAME-b, a load balancer, and customers
 """
 
@@ -53,6 +54,12 @@ def testbed() -> None:
 )
 @click.option(
     "--registry", metavar="HOST:PORT", help="Pull from this mirror instead of the official registries."
+)
+@click.option(
+    "--kubernetes",
+    metavar="VERSION",
+    help="A minor version, 1.32 to 1.37, or a patch release such as v1.33.13.  "
+    "[default: as it is, that of the bundle at PATH, 1.34]",
 )
 @click.option(
     "--network",
@@ -113,6 +120,7 @@ def up(
     name: str,
     images: str,
     registry: str | None,
+    kubernetes: str | None,
     network: str | None,
     mesh: str | None,
     sidecars: str | None,
@@ -153,7 +161,14 @@ def up(
     _require_no_run(name, force=force)
     second = _second(blueprint, clusters)
     progress = Progress()
-    status = bring_up(blueprint, progress, second=second, images=images, registry=registry)
+    status = bring_up(
+        blueprint,
+        progress,
+        second=second,
+        images=images,
+        registry=registry,
+        kubernetes=kubernetes or existing.get("kubernetes"),
+    )
     for each in filter(None, (blueprint, second)):
         _pin(each)
         _require_steady_state(each.context, progress)

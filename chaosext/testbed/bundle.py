@@ -26,6 +26,7 @@ from chaosext.nodes.image_names import base_key
 from chaosext.testbed import versions
 from chaosext.testbed.archive import Image, digest_of
 from chaosext.testbed.cache import PARTIAL, kept, key_of
+from chaosext.testbed.kubernetes_releases import DEFAULT_KUBERNETES, RELEASES, is_asked_for, minor_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,9 +76,6 @@ NEEDED_FILES: Mapping[Profile, tuple[str, ...]] = {
 SAFE_NAME = re.compile(r"[\w@+-][\w@+.-]*(/[\w@+-][\w@+.-]*)*", re.ASCII)
 """A relative path without `.`, `..` and hidden names."""
 
-HOW_TO_GET = (
-    "run `make images` in a checkout of this version of chaosext, or pass a bundle with --images PATH"
-)
 CHOICES = "use --images auto, registry, or the path of an image bundle"
 AGAIN = "fetch the bundle again, or remove it and run `make images` in a checkout of this version of chaosext"
 UNREADABLE = (OSError, EOFError, tarfile.TarError, ZlibError, LZMAError)
@@ -108,6 +106,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     files: Annotated[dict[str, BundleFile], msgspec.Meta(max_length=MAX_FILES)]
     images: dict[str, BundleImage] = {}
+
+    @property
+    def kubernetes(self) -> str:
+        """The version of Kubernetes in its images; "" without images."""
+        return self.versions.get("kubernetes", "")
 
     @property
     def istio(self) -> tuple[str, str]:
@@ -150,7 +153,7 @@ class Bundle:
 
 
 def wanted_versions(profile: Profile) -> dict[str, str]:
-    """Return the versions that this chaosext can bring up, by component."""
+    """Return the versions that this chaosext can bring up, by component; for Kubernetes, see `misfits`."""
     tools = {
         "calico": versions.CALICO_VERSION,
         "cni plugins": versions.CNI_PLUGINS_VERSION,
@@ -164,22 +167,33 @@ def wanted_versions(profile: Profile) -> dict[str, str]:
     }
     if profile == "tools":
         return tools
-    return {**tools, "kubernetes": versions.KUBERNETES_VERSION, "runner base": base_key()}
+    return {**tools, "runner base": base_key()}
 
 
-def misfits(manifest: Manifest) -> list[str]:
-    """List why this chaosext cannot use a bundle, each as `kind v0.32.0 instead of v0.33.0`; empty if it can."""
+def misfits(manifest: Manifest, kubernetes: str | None = None) -> list[str]:
+    """List why this chaosext cannot use a bundle, each as `kind v0.32.0 instead of v0.33.0`; empty if it can.
+
+    `kubernetes` is the version that its images must run, such as "1.33" or "v1.33.13"; None for each of `RELEASES`.
+    """
     wanted = {"architecture": versions.ARCHITECTURE, **wanted_versions(manifest.profile)}
     held = {**manifest.versions, "architecture": manifest.architecture}
-    return [
+    found = [
         f"{name} {held.get(name, 'unknown')} instead of {version}"
         for name, version in wanted.items()
         if held.get(name) != version
     ]
+    if manifest.profile == "full" and not _runs(manifest.kubernetes, kubernetes):
+        instead = kubernetes or f"one of {', '.join(RELEASES)}"
+        found.append(f"kubernetes {manifest.kubernetes or 'unknown'} instead of {instead}")
+    return found
 
 
-def open_bundle(path: Path, progress: Progress) -> Bundle:
-    """Open and check the whole bundle at `path`: a directory, or a tar file of one.
+def _runs(held: str, asked: str | None) -> bool:
+    return is_asked_for(held, asked) if asked else minor_of(held) in RELEASES
+
+
+def open_bundle(path: Path, progress: Progress, kubernetes: str | None = None) -> Bundle:
+    """Open and check the whole bundle at `path`: a directory, or a tar file of one; `kubernetes` as in `misfits`.
 
     A tar file is unpacked into the user's cache. Raises `Refused`, which names the wrong file and the fix.
     """
@@ -192,16 +206,17 @@ def open_bundle(path: Path, progress: Progress) -> Bundle:
             f"image bundle {path}: {'does not exist' if missing else _reason(error)}", CHOICES
         ) from error
     if stat.S_ISDIR(mode):
-        return _checked(found.absolute(), str(path), progress)
+        return _checked(found.absolute(), str(path), progress, kubernetes)
     if stat.S_ISREG(mode):
-        return _unpacked(found, progress)
+        return _unpacked(found, progress, kubernetes)
     raise Refused(f"image bundle {path}: neither a directory nor a file", CHOICES)
 
 
-def newest_bundle(*, full: bool) -> Bundle:
+def newest_bundle(*, full: bool, kubernetes: str | None = None) -> Bundle:
     """Return the newest bundle in the user's cache that fits this chaosext; its content is not checked yet.
 
-    Raises `Refused` if there is none; the message says why the bundles in the cache do not fit.
+    With `full`, its images run `kubernetes` (see `misfits`). Raises `Refused` if there is none; the message says why
+    the bundles in the cache do not fit.
     """
     unfit = []
     for path in kept_bundles():
@@ -210,17 +225,22 @@ def newest_bundle(*, full: bool) -> Bundle:
         except Refused as error:
             unfit.append(error.message)
             continue
-        problems = misfits(bundle.manifest)
+        problems = misfits(bundle.manifest, kubernetes if full else None)
         if full and bundle.manifest.profile != "full":
             problems = ["it contains no images (profile tools)"]
         if not problems:
             return bundle
         unfit.append(f"{path.name}: {', '.join(problems)}")
     what = "image bundle with images" if full else "image bundle"
-    raise Refused(
-        "; ".join([f"{cache_home()} contains no {what} for this version of chaosext", *unfit[:UNFIT_SHOWN]]),
-        HOW_TO_GET,
-    )
+    runs = f" and Kubernetes {kubernetes}" if full and kubernetes else ""
+    why = f"{cache_home()} contains no {what} for this version of chaosext{runs}"
+    raise Refused("; ".join([why, *unfit[:UNFIT_SHOWN]]), how_to_get(kubernetes if full else None))
+
+
+def how_to_get(kubernetes: str | None = None) -> str:
+    """Say how to get a bundle that fits."""
+    words = f" KUBERNETES={kubernetes}" if kubernetes and kubernetes != DEFAULT_KUBERNETES else ""
+    return f"run `make images{words}` in a checkout of this version of chaosext, or pass a bundle with --images PATH"
 
 
 def kept_bundles() -> list[Path]:
@@ -351,7 +371,7 @@ def _check_digest(bundle: Bundle, name: str) -> None:
         )
 
 
-def _unpacked(tar: Path, progress: Progress) -> Bundle:
+def _unpacked(tar: Path, progress: Progress, kubernetes: str | None) -> Bundle:
     """Unpack the bundle in a tar file into the user's cache, unless it is there already."""
     status = tar.stat()
     inputs = [str(tar.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
@@ -359,21 +379,20 @@ def _unpacked(tar: Path, progress: Progress) -> Bundle:
     def unpack(target: Path) -> None:
         try:
             _unpack(tar, target)
-            _checked(target, str(tar), progress)
+            _checked(target, str(tar), progress, kubernetes)
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)  # it may be gigabytes
             raise
 
     path = kept(f"{PREFIX}unpacked", inputs, unpack, lambda: progress.stage(f"Unpack image bundle {tar}"))
-    return _checked(path, str(tar), progress)
+    return _checked(path, str(tar), progress, kubernetes)
 
 
-def _checked(path: Path, label: str, progress: Progress) -> Bundle:
+def _checked(path: Path, label: str, progress: Progress, kubernetes: str | None) -> Bundle:
     bundle = read_bundle(path, label)
-    if problems := misfits(bundle.manifest):
-        raise Refused(
-            f"image bundle {label} does not fit this version of chaosext: {', '.join(problems)}", HOW_TO_GET
-        )
+    if problems := misfits(bundle.manifest, kubernetes):
+        why = f"image bundle {label} does not fit this version of chaosext: {', '.join(problems)}"
+        raise Refused(why, how_to_get(kubernetes))
     check_content(bundle, progress)
     return bundle
 

@@ -142,8 +142,10 @@ CREATE_TIMEOUT_S = 600
 EXPORT_TIMEOUT_S = 30
 
 
-def create_cluster(kind: Path, blueprint: Blueprint, node_image: str) -> None:
+def create_cluster(kind: Path, blueprint: Blueprint, node_image: str, kubernetes: str) -> None:
     """Create the nodes and join them; without a network they are not Ready yet. Raises `CommandFailed`.
+
+    `kubernetes` is the version in `node_image`.
 
     kind writes context `kind-NAME` into the user's kubeconfig. If it fails, it deletes its nodes.
     """
@@ -158,7 +160,8 @@ def create_cluster(kind: Path, blueprint: Blueprint, node_image: str) -> None:
         "--config",
         "-",
     ]
-    run_command([*_dies_with_us(), *argv], timeout_s=CREATE_TIMEOUT_S, input=blueprint.kind_yaml())
+    config = blueprint.kind_yaml(kubernetes)
+    run_command([*_dies_with_us(), *argv], timeout_s=CREATE_TIMEOUT_S, input=config)
 
 
 def export_kubeconfig(kind: Path, name: str) -> None:

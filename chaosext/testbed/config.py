@@ -21,11 +21,13 @@ from chaosext.model.errors import Refused
 from chaosext.model.files import read_file
 from chaosext.rehearsal.mitigate.nodelocal_dns import LOCAL_IP
 from chaosext.testbed.bed_options import BedOptions, make_options
+from chaosext.testbed.kubernetes_releases import fit_config
 from chaosext.testbed.options import (
     ControlPlaneTimings,
     StoryMitigation,
     chosen,
 )
+from chaosext.testbed.versions import KUBERNETES_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -105,17 +107,20 @@ class Blueprint:
         """The name of the kubeconfig context that kind creates."""
         return f"kind-{self.name}"
 
-    def kind_yaml(self) -> str:
-        """Return the configuration for `kind create cluster --config -`."""
-        return yaml.safe_dump(self.kind_config, sort_keys=False)
+    def kind_yaml(self, kubernetes: str = KUBERNETES_VERSION) -> str:
+        """Return the configuration for `kind create cluster --config -` of nodes with that version of Kubernetes."""
+        return yaml.safe_dump(fit_config(self.kind_config, kubernetes), sort_keys=False)
 
-    def record(self, *, node_image: str, image_source: str) -> dict[str, str]:
+    def record(
+        self, *, node_image: str, image_source: str, kubernetes: str = KUBERNETES_VERSION
+    ) -> dict[str, str]:
         """Return what identifies this configuration.
 
         `up` stores it on the testbed, and compares it at the next `up`.
         """
         digest = hashlib.sha256(json.dumps(self.kind_config, sort_keys=True).encode()).hexdigest()
         return {
+            "kubernetes": kubernetes,
             "control planes": str(self.control_planes),
             "workers": str(self.workers),
             "timings": self.timings.value,

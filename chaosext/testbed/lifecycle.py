@@ -161,7 +161,9 @@ def standalone_kubeconfig(name: str) -> str:
 
 
 def _record(blueprint: Blueprint, images: ImageSet) -> dict[str, str]:
-    return blueprint.record(node_image=images.node_image, image_source=images.source)
+    return blueprint.record(
+        node_image=images.node_image, image_source=images.source, kubernetes=images.kubernetes
+    )
 
 
 def _mark(name: str) -> NodeContainer | None:

@@ -78,6 +78,8 @@ class ImageSet:
     """
 
     source: Literal["registry", "bundle"]
+    kubernetes: str
+    """The version of Kubernetes in `node_image`."""
     node_image: str
     leaf_image: str
     calico_node_image: str
@@ -130,6 +132,7 @@ def load_bundle(bundle: Bundle, progress: Progress) -> ImageSet:
     hub, tag = bundle.manifest.istio
     return ImageSet(
         source="bundle",
+        kubernetes=bundle.manifest.kubernetes,
         node_image=_ensure_node(bundle, progress),
         leaf_image=_ensure_leaf(bundle, progress),
         calico_node_image=bundle.image("calico-node").names[0],
@@ -236,10 +239,11 @@ def preload_node_from(name: str, base: str, directory: Path) -> None:
 
 def _ensure_node(bundle: Bundle, progress: Progress) -> str:
     key = key_of([bundle.image_key("node-base", *bundle.node_images), IMPORT_SCRIPT])
-    name = f"{REGISTRY}/node:{versions.KUBERNETES_VERSION}-{key}"
+    version = bundle.manifest.kubernetes
+    name = f"{REGISTRY}/node:{version}-{key}"
     if not is_loaded(name):
         with progress.stage("Assemble the node image"):
-            base = f"{REGISTRY}/node-base:{versions.KUBERNETES_VERSION}-{key}"
+            base = f"{REGISTRY}/node-base:{version}-{key}"
             load_image(bundle.image("node-base"), base)
             preload_node(name, base, [bundle.image(role) for role in bundle.node_images])
     return name

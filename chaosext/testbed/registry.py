@@ -10,7 +10,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
@@ -21,6 +21,12 @@ from chaosext.testbed import versions
 from chaosext.testbed.cache import kept, key_of, log_file
 from chaosext.testbed.commands import CommandFailed, run_command
 from chaosext.testbed.delivery import runner_image_over, sentinel_image_over
+from chaosext.testbed.kubernetes_releases import (
+    DEFAULT_KUBERNETES,
+    is_asked_for,
+    release_of,
+    version_to_build,
+)
 from chaosext.testbed.node_images import (
     ARCHIVE_NAME,
     IMPORT_SCRIPT,
@@ -68,9 +74,16 @@ class OfficialImage:
         return f"{self.name}@{self.digest}" if self.digest else self.name
 
 
-NODE = OfficialImage(
-    path="kindest/node", tag=versions.KINDEST_NODE_VERSION, digest=versions.KINDEST_NODE_DIGEST
-)
+def node_of(kubernetes: str) -> OfficialImage:
+    """Return kind's node image of a minor version ("1.33"), or of a patch release ("v1.33.6"). Raises `Refused`."""
+    release = release_of(kubernetes)
+    pinned = OfficialImage(path="kindest/node", tag=release.node_tag, digest=release.node_digest)
+    if is_asked_for(pinned.tag, kubernetes):
+        return pinned
+    return replace(pinned, tag=version_to_build(kubernetes), digest="")
+
+
+NODE = node_of(DEFAULT_KUBERNETES)
 CALICO_NODE = OfficialImage(path="calico/node", tag=versions.CALICO_VERSION)
 CALICO_CNI = OfficialImage(path="calico/cni", tag=versions.CALICO_VERSION)
 ISTIO_PILOT = OfficialImage(path="istio/pilot", tag=versions.ISTIO_RELEASE)
@@ -84,8 +97,7 @@ FLANNEL_CNI = OfficialImage(
     path="flannel-io/flannel-cni-plugin", tag=versions.FLANNEL_CNI_IMAGE_TAG, home=GITHUB
 )
 KUBE_ROUTER = OfficialImage(path="cloudnativelabs/kube-router", tag=versions.KUBE_ROUTER_VERSION)
-OFFICIAL_IMAGES = (
-    NODE,
+COMMON_IMAGES = (
     CALICO_NODE,
     CALICO_CNI,
     ISTIO_PILOT,
@@ -95,6 +107,8 @@ OFFICIAL_IMAGES = (
     BUSYBOX,
     PYTHON,
 )
+"""Those that every testbed needs, whatever its version of Kubernetes."""
+OFFICIAL_IMAGES = (NODE, *COMMON_IMAGES)
 NETWORK_IMAGES: Mapping[PodNetwork, tuple[OfficialImage, ...]] = {
     PodNetwork.FLANNEL: (FLANNEL, FLANNEL_CNI),
     PodNetwork.KUBE_ROUTER: (KUBE_ROUTER,),
@@ -124,21 +138,23 @@ def pull_images(
     progress: Progress,
     *,
     registry: str | None,
+    kubernetes: str = DEFAULT_KUBERNETES,
     network: PodNetwork = PodNetwork.CALICO_BGP,
 ) -> ImageSet:
     """Pull missing images, put the in-cluster images into the node image, and return the names of all.
 
-    Raises `CommandFailed` if an image can't be pulled.
+    Raises `CommandFailed` if an image can't be pulled, `Refused` for a version that is not supported.
     """
-    own = NETWORK_IMAGES.get(network, ())
-    for image in (*OFFICIAL_IMAGES, *own):
+    node, own = node_of(kubernetes), NETWORK_IMAGES.get(network, ())
+    for image in (node, *COMMON_IMAGES, *own):
         _ensure_pulled(image, registry, progress)
     shop_image = _ensure_shop(tools)
     in_cluster = (CALICO_NODE, CALICO_CNI, ISTIO_PILOT, ISTIO_PROXY, *own)
     preloaded = (*(image.name for image in in_cluster), shop_image)
     return ImageSet(
         source="registry",
-        node_image=_ensure_node(preloaded, progress),
+        kubernetes=node.tag,
+        node_image=_ensure_node(node, preloaded, progress),
         leaf_image=LEAF.name,
         calico_node_image=CALICO_NODE.name,
         calico_cni_image=CALICO_CNI.name,
@@ -240,9 +256,9 @@ def _base_arguments(image: OfficialImage) -> list[str]:
     return ["--build-arg", f"PYTHON={repository}", "--build-arg", f"PYTHON_SHA256={digest}"]
 
 
-def _ensure_node(preloaded: tuple[str, ...], progress: Progress) -> str:
-    ids = [image_field(name, "{{.Id}}") for name in (NODE.name, *preloaded)]
-    name = f"{REGISTRY}/node:{NODE.tag}-{key_of([ids, preloaded, IMPORT_SCRIPT])}"
+def _ensure_node(node: OfficialImage, preloaded: tuple[str, ...], progress: Progress) -> str:
+    ids = [image_field(name, "{{.Id}}") for name in (node.name, *preloaded)]
+    name = f"{REGISTRY}/node:{node.tag}-{key_of([ids, preloaded, IMPORT_SCRIPT])}"
     if not is_loaded(name):
         with (
             progress.stage("Assemble the node image"),
@@ -250,5 +266,5 @@ def _ensure_node(preloaded: tuple[str, ...], progress: Progress) -> str:
         ):
             archive = Path(aside) / ARCHIVE_NAME
             run_command(["docker", "save", "--output", archive, *preloaded], timeout_s=PULL_TIMEOUT_S)
-            preload_node_from(name, NODE.name, Path(aside))
+            preload_node_from(name, node.name, Path(aside))
     return name

@@ -177,7 +177,9 @@ class BringUp:
         if not self.machines():
             shape = f"{self.blueprint.control_planes} + {self.blueprint.workers} nodes"
             with self.stage(f"Create {shape} with kind"):
-                commands.create_cluster(self.images.kind, self.blueprint, self.images.node_image)
+                commands.create_cluster(
+                    self.images.kind, self.blueprint, self.images.node_image, self.images.kubernetes
+                )
         elif not kubeconfig_entry.has_context(self.blueprint.context):
             commands.export_kubeconfig(self.images.kind, name)
         if self.blueprint.control_planes > 1:

@@ -10,7 +10,7 @@ import platform
 # The machine's architecture as Go, Debian and container images call it.
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
-KUBERNETES_VERSION = "v1.34.4"
+KUBERNETES_VERSION = "v1.34.4"  # of `testbed up` unless asked otherwise: see kubernetes_releases
 CALICO_VERSION = "v3.28.5"
 ISTIO_VERSION = "1.31-alpha"  # a commit of Istio's main branch: its releases are not tagged as Go modules
 KIND_VERSION = "v0.33.0"
@@ -25,9 +25,7 @@ SHOP_VERSION = CUSTOMERS_VERSION = (
 # kind 0.33, pkg/cluster/internal/loadbalancer: the load balancer in front of several control-plane nodes.
 KIND_LOADBALANCER_IMAGE = "docker.io/envoyproxy/envoy:v1.36.2"
 
-# Official images. Node: the 1.34 of kind 0.33.0's release notes.
-KINDEST_NODE_VERSION = "v1.34.11"
-KINDEST_NODE_DIGEST = "sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d"
+# Official images; those of nodes: see kubernetes_releases.
 ISTIO_RELEASE = "1.31.1"  # the release of the branch that the charts' commit belongs to
 FLANNEL_CNI_IMAGE_TAG = "v1.9.1-flannel3"  # named by the manifest of FLANNEL_VERSION
 FRR_IMAGE_TAG = "v8.4.0"  # the minor version of Debian bookworm, so that both leaves behave alike

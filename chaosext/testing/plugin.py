@@ -41,7 +41,18 @@ FLAGS = {
     "--keep-cluster": "keep the testbed that the session created, for inspection or for the next session",
     "--chaosext-require": "fail instead of skipping if no Docker Engine answers (for CI)",
 }
-PASSED_ON = ("workers", "network", "mesh", "sidecars", "dns", "mitigation", "timings", "images", "registry")
+PASSED_ON = (
+    "workers",
+    "network",
+    "mesh",
+    "sidecars",
+    "dns",
+    "mitigation",
+    "timings",
+    "images",
+    "registry",
+    "kubernetes",
+)
 """Options of `chaosext testbed up`, here with the prefix `--chaosext-`."""
 
 

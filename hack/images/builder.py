@@ -68,8 +68,12 @@ class Tools:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What images are put together from: directories of built commands, Envoy's binary, and trees as tar files."""
+    """What images are put together from: directories of built commands, Envoy's binary, and trees as tar files.
 
+    `version` is Kubernetes'.
+    """
+
+    version: str
     kubernetes: Path
     etcd: Path
     coredns: Path
@@ -109,15 +113,19 @@ class Contents:
         return [SCHEMA, chaosext.__version__, self.profile, dict(self.versions), files, images]
 
 
-def build_bundle(profile: Profile, progress: Progress) -> Path:
+def build_bundle(
+    profile: Profile, progress: Progress, *, kubernetes: str = versions.KUBERNETES_VERSION
+) -> Path:
     """The bundle's directory in the user's cache, built now unless it is kept from before.
+
+    `kubernetes` is the version that a bundle of profile `full` runs; one of profile `tools` serves them all.
 
     It becomes the newest bundle, which is the one that `testbed up` takes. Raises `Refused` without Go, and for images
     when not root or not on Debian; `CommandFailed`, naming its log, when a build fails.
     """
     with writable_cache():
         ensure_go(progress)
-        contents = _full(progress) if profile == "full" else _tools(build_tools(progress))
+        contents = _full(progress, kubernetes) if profile == "full" else _tools(build_tools(progress))
         path = kept(
             f"{PREFIX}{profile}",
             contents.inputs,
@@ -139,17 +147,18 @@ def build_tools(progress: Progress) -> Tools:
     )
 
 
-def build_parts(progress: Progress) -> Parts:
+def build_parts(progress: Progress, version: str = versions.KUBERNETES_VERSION) -> Parts:
     """Build every part that isn't kept yet, one after the other: Go uses all cores by itself."""
     return Parts(
+        version=version,
         node_tree=debian.ensure_rootfs(debian.node_tree(), progress),
         tools_tree=debian.ensure_rootfs(debian.tools_tree(), progress),
         leaf_tree=debian.ensure_rootfs(debian.leaf_tree(), progress),
         python_tree=debian.ensure_rootfs(debian.python_tree(), progress),
         runner_tree=debian.ensure_rootfs(debian.runner_tree(), progress),
         envoy=pypi.ensure_envoy(progress),
-        kubernetes=ensure_go_commands(recipes.kubernetes(), progress),
-        etcd=ensure_go_commands(recipes.etcd(), progress),
+        kubernetes=ensure_go_commands(recipes.kubernetes(version), progress),
+        etcd=ensure_go_commands(recipes.etcd(version), progress),
         coredns=ensure_go_commands(recipes.coredns(), progress),
         pause=ensure_go_commands(recipes.own("pause"), progress),
         shop=ensure_go_commands(recipes.own("shop"), progress),
@@ -166,7 +175,12 @@ def images_of(parts: Parts) -> dict[str, Image]:
     """All images by their role, with their layers written."""
     tools = parts.tools_tree
     kubernetes = kubernetes_components(
-        kubernetes=parts.kubernetes, etcd=parts.etcd, coredns=parts.coredns, pause=parts.pause, tools=tools
+        kubernetes=parts.kubernetes,
+        etcd=parts.etcd,
+        coredns=parts.coredns,
+        pause=parts.pause,
+        tools=tools,
+        version=parts.version,
     )
     calico = tagged(
         versions.CALICO_VERSION, lambda tag: calico_components(calico=parts.calico, tools=tools, tag=tag)
@@ -209,9 +223,9 @@ def tagged(version: str, components: Callable[[str], tuple[Component, ...]]) -> 
 def node_base(parts: Parts) -> Component:
     """A kind node with Kubernetes and no images yet."""
     commands = [LayerEntry(path=f"usr/bin/{name}", source=parts.kubernetes / name) for name in NODE_COMMANDS]
-    version = LayerEntry(path="kind/version", text=versions.KUBERNETES_VERSION, mode=0o644)
+    version = LayerEntry(path="kind/version", text=parts.version, mode=0o644)
     return Component(
-        names=(f"{REGISTRY}/node-base:{versions.KUBERNETES_VERSION}",),
+        names=(f"{REGISTRY}/node-base:{parts.version}",),
         base=parts.node_tree,
         entries=(*commands, version),
         # systemd looks for `container`, and ends on this signal: kind's images/base/Dockerfile
@@ -304,15 +318,16 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _full(progress: Progress) -> Contents:
-    parts = build_parts(progress)  # first, as it is what may be refused
+def _full(progress: Progress, kubernetes: str) -> Contents:
+    parts = build_parts(progress, kubernetes)  # first, as it is what may be refused
     tools = _tools(build_tools(progress))
     trees = {"trees/python.tar": parts.python_tree, "trees/runner.tar": parts.runner_tree}
     made_of = {
         "coredns": recipes.COREDNS.version,
         "debian": debian.SUITE,
         "envoy": pypi.ENVOY_VERSION,
-        "etcd": recipes.ETCD.version,
+        "etcd": recipes.kubeadm_tags(kubernetes).etcd_version,
+        "kubernetes": kubernetes,
         "go": GO_VERSION,
     }
     with progress.stage("Write the layers of the images"):

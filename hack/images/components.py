@@ -15,31 +15,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# What kubeadm 1.34.4 asks for (cmd/kubeadm/app/constants), and the sandbox that kind's containerd config names.
-KUBEADM_COREDNS_TAG = "v1.12.1"
-KUBEADM_ETCD_TAG = "3.6.5-0"
-PAUSE_TAGS = ("3.10", "3.10.1")
+KIND_PAUSE_TAG = "3.10"  # of the sandbox that kind's containerd config names
 ISTIO_USER = 1337  # istio.io/istio, docker/Dockerfile.base: the sidecar's own traffic is told by this user
 
 
 def kubernetes_components(
-    *, kubernetes: Path, etcd: Path, coredns: Path, pause: Path, tools: Path
+    *,
+    kubernetes: Path,
+    etcd: Path,
+    coredns: Path,
+    pause: Path,
+    tools: Path,
+    version: str = versions.KUBERNETES_VERSION,
 ) -> tuple[Component, ...]:
-    """The control plane's images and kube-proxy, by the names that kubeadm asks for."""
+    """The control plane's images and kube-proxy, by the names that kubeadm of that version asks for."""
     registry = "registry.k8s.io"
     static = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-    version = versions.KUBERNETES_VERSION
+    tags = recipes.kubeadm_tags(version)
     return (
         *(_binary(f"{registry}/{name}:{version}", kubernetes / name) for name in static),
         _binary(f"{registry}/kube-proxy:{version}", kubernetes / "kube-proxy", base=tools),
-        _binary(f"{registry}/etcd:{KUBEADM_ETCD_TAG}", etcd / "etcd", base=tools),
+        _binary(f"{registry}/etcd:{tags.etcd}", etcd / "etcd", base=tools),
         Component(
-            names=(f"{registry}/coredns/coredns:{KUBEADM_COREDNS_TAG}",),
+            names=(f"{registry}/coredns/coredns:{tags.coredns}",),
             entries=(LayerEntry(path="coredns", source=coredns / "coredns"),),
             config={"Entrypoint": ["/coredns"]},
         ),
         Component(
-            names=tuple(f"{registry}/pause:{tag}" for tag in PAUSE_TAGS),
+            names=tuple(f"{registry}/pause:{tag}" for tag in dict.fromkeys((KIND_PAUSE_TAG, tags.pause))),
             entries=(LayerEntry(path="pause", source=pause / "pause"),),
             config={"Entrypoint": ["/pause"]},
         ),

@@ -48,6 +48,7 @@ USUAL_PLACE = "/usr/local/go/bin"  # where go.dev/doc/install puts it, often not
 DOWNLOAD_TIMEOUT_S = 900
 BUILD_TIMEOUT_S = 3600
 NEEDED_GIB = 8  # Kubernetes, the biggest: about 5 GiB of Go's caches and 1 GiB of binaries
+LANGUAGE = "1.24.0"  # of the small module, unless upstream's asks for a newer one
 GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
 
 
@@ -67,7 +68,7 @@ class GoBuild:
     variables: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     main: str = ""
-    language: str = "1.24.0"
+    language: str = LANGUAGE
 
     @property
     def go_mod(self) -> str:
@@ -121,6 +122,13 @@ def module_replaces(module: GoModule) -> dict[str, str]:
         for one in replaces
         if "Version" in one["New"]
     }
+
+
+def module_language(module: GoModule) -> str:
+    """The version of Go, such as "1.26.0", that `module` asks for."""
+    go_mod = module_directory(module) / "go.mod"
+    said = run_command([find_go(), "mod", "edit", "-json", go_mod], timeout_s=60).stdout
+    return str(json.loads(said)["Go"])
 
 
 def module_requirements(module: GoModule) -> dict[str, str]:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from chaosext.testbed import versions
 from chaosext.testbed.bundle import CNI_PLUGINS as CNI_PLUGIN_NAMES
-from hack.images.go import GoBuild, GoModule, module_directory, module_replaces, module_requirements
-
-KUBERNETES_STAGING_VERSION = "v0.34.4"  # k8s.io/api and its sisters are released as v0.<minor>.<patch>
+from chaosext.testbed.kubernetes_releases import minor_of
+from hack.images.go import (
+    LANGUAGE,
+    GoBuild,
+    GoModule,
+    module_directory,
+    module_language,
+    module_replaces,
+    module_requirements,
+    parse_version,
+)
 
 KIND = GoModule(path="sigs.k8s.io/kind", version=versions.KIND_VERSION)
-KUBERNETES = GoModule(path="k8s.io/kubernetes", version=versions.KUBERNETES_VERSION)
-ETCD = GoModule(path="go.etcd.io/etcd/server/v3", version="v3.6.5")
+ETCD = "go.etcd.io/etcd/server/v3"
 COREDNS = GoModule(path="github.com/coredns/coredns", version="v1.14.3")
 HELM = GoModule(path="helm.sh/helm/v3", version=versions.HELM_VERSION)
 KWOK = GoModule(
@@ -57,7 +66,53 @@ def helm() -> GoBuild:
     return GoBuild(name="helm", module=HELM, commands={f"{HELM.path}/cmd/helm": "helm"})
 
 
-def kubernetes() -> GoBuild:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeadmTags:
+    """Tags of the images that kubeadm asks for, next to its own version's."""
+
+    etcd: str
+    coredns: str
+    pause: str
+
+    @property
+    def etcd_version(self) -> str:
+        """The version of etcd in that image: "v3.6.5" of "3.6.5-0"."""
+        return f"v{self.etcd.partition('-')[0]}"
+
+
+def kubernetes_module(version: str) -> GoModule:
+    """Kubernetes' own module."""
+    return GoModule(path="k8s.io/kubernetes", version=version)
+
+
+def kubeadm_tags(version: str) -> KubeadmTags:
+    """What kubeadm of that version of Kubernetes asks for, by its own source."""
+    constants = module_directory(kubernetes_module(version)) / "cmd/kubeadm/app/constants/constants.go"
+    return tags_in(constants.read_text(), int(minor_of(version).partition(".")[2]))
+
+
+def tags_in(constants: str, minor: int) -> KubeadmTags:
+    """What the text of kubeadm's constants.go asks for; etcd's is listed for each minor version of Kubernetes.
+
+    Raises ValueError, which names what the text lacks.
+    """
+    _, _, supported = constants.partition("SupportedEtcdVersion = map[uint8]string{")
+    by_minor = re.search(rf'^\s*{minor}:\s*"([^"]+)"', supported.partition("}")[0], re.MULTILINE)
+    return KubeadmTags(
+        etcd=by_minor[1] if by_minor else _constant(constants, "DefaultEtcdVersion"),
+        coredns=_constant(constants, "CoreDNSVersion"),
+        pause=_constant(constants, "PauseVersion"),
+    )
+
+
+def _constant(text: str, name: str) -> str:
+    found = re.search(rf'^\s*{name} = "([^"]+)"', text, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"kubeadm's constants.go has no {name}")
+    return found[1]
+
+
+def kubernetes(version: str = versions.KUBERNETES_VERSION) -> GoBuild:
     """Everything of Kubernetes that a cluster runs, and kubectl."""
     commands = (
         "kubeadm",
@@ -68,24 +123,28 @@ def kubernetes() -> GoBuild:
         "kube-apiserver",
         "kubelet",
     )
-    major, minor, _ = versions.KUBERNETES_VERSION.removeprefix("v").split(".")
-    version = "k8s.io/component-base/version"
+    module = kubernetes_module(version)
+    major, minor = minor_of(version).split(".")
+    linked = "k8s.io/component-base/version"
     return GoBuild(
         name="kubernetes",
-        module=KUBERNETES,
-        commands={f"k8s.io/kubernetes/cmd/{command}": command for command in commands},
-        replaces=_staging_replaces(),
+        module=module,
+        commands={f"{module.path}/cmd/{command}": command for command in commands},
+        replaces=_staging_replaces(module),
         variables={
-            f"{version}.gitVersion": versions.KUBERNETES_VERSION,
-            f"{version}.gitMajor": major,
-            f"{version}.gitMinor": minor,
+            f"{linked}.gitVersion": version,
+            f"{linked}.gitMajor": major,
+            f"{linked}.gitMinor": minor,
         },
+        language=max(LANGUAGE, module_language(module), key=parse_version),
     )
 
 
-def etcd() -> GoBuild:
-    """The etcd server."""
-    return GoBuild(name="etcd", module=ETCD, commands={ETCD.path: "etcd"})
+def etcd(kubernetes: str = versions.KUBERNETES_VERSION) -> GoBuild:
+    """The etcd server that kubeadm of that version of Kubernetes asks for."""
+    module = GoModule(path=ETCD, version=kubeadm_tags(kubernetes).etcd_version)
+    language = max(LANGUAGE, module_language(module), key=parse_version)
+    return GoBuild(name="etcd", module=module, commands={ETCD: "etcd"}, language=language)
 
 
 def kwok() -> GoBuild:
@@ -216,11 +275,12 @@ def own(name: str) -> GoBuild:
     )
 
 
-def _staging_replaces() -> dict[str, str]:
-    """k8s.io/kubernetes requires its staging modules as v0.0.0: their released twins stand in."""
-    requirements = module_requirements(KUBERNETES)
+def _staging_replaces(kubernetes: GoModule) -> dict[str, str]:
+    """k8s.io/kubernetes requires its staging modules as v0.0.0: their twins, released as v0.MINOR.PATCH, stand in."""
+    requirements = module_requirements(kubernetes)
+    released = f"v0.{kubernetes.version.partition('.')[2]}"
     return {
-        path: f"{path} {KUBERNETES_STAGING_VERSION}"
+        path: f"{path} {released}"
         for path, version in requirements.items()
         if path.startswith("k8s.io/") and version == "v0.0.0"
     }

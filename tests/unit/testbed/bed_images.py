@@ -7,6 +7,7 @@ from chaosext.testbed.node_images import ImageSet, NetworkParts
 
 IMAGES = ImageSet(
     source="bundle",
+    kubernetes="v1.34.4",
     node_image="node:1",
     leaf_image="leaf:1",
     calico_node_image="calico-node:1",

@@ -56,7 +56,10 @@ def manifest(profile: str = "full") -> dict[str, Any]:
         "profile": profile,
         "chaosext": "0.1.0",
         "architecture": versions.ARCHITECTURE,
-        "versions": wanted_versions("full" if profile == "full" else "tools"),
+        "versions": {
+            **wanted_versions("full" if profile == "full" else "tools"),
+            **({"kubernetes": versions.KUBERNETES_VERSION} if profile == "full" else {}),
+        },
         "files": {name: {"bytes": len(name), "sha256": sha256(name.encode()).hexdigest()} for name in names},
         **({"images": images} if profile == "full" else {}),
     }

@@ -39,17 +39,22 @@ class Sources:
     def registry_answers(self, _: str | None) -> bool:
         return self.answers
 
-    def pull(self, tools: Bundle, _: Progress, *, registry: str | None, network: PodNetwork) -> ImageSet:
+    def pull(
+        self, tools: Bundle, _: Progress, *, registry: str | None, kubernetes: str, network: PodNetwork
+    ) -> ImageSet:
         assert network is PodNetwork.CALICO_BGP
         self.asked.append(("pull", (tools.path, registry)))
+        self.kubernetes = kubernetes
         return IMAGES
 
     def load(self, bundle: Bundle, _: Progress) -> ImageSet:
         self.asked.append(("load", bundle.path))
         return IMAGES
 
-    def ensure(self, images: str, registry: str | None = None) -> tuple[str, Any]:
-        ensure_images(images, Progress(self.progress), registry=registry)
+    def ensure(
+        self, images: str, registry: str | None = None, kubernetes: str | None = None
+    ) -> tuple[str, Any]:
+        ensure_images(images, Progress(self.progress), registry=registry, kubernetes=kubernetes)
         (only,) = self.asked
         return only
 
@@ -59,6 +64,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "cache/chaosext").mkdir(parents=True)
     return tmp_path / "cache/chaosext"
+
+
+def of_version(version: str) -> dict[str, Any]:
+    said = manifest()
+    return {**said, "versions": {**said["versions"], "kubernetes": version}}
 
 
 @pytest.fixture
@@ -96,6 +106,51 @@ class TestChoice:
         (write(cache / "bundle-full-1") / "bin/kind").write_text("bin/kinx")
         with pytest.raises(Refused, match="bin/kind is damaged"):
             sources.ensure("auto")
+        assert sources.asked == []
+
+    def test_auto_loads_the_kept_bundle_of_the_version_that_is_asked_for(
+        self, sources: Sources, cache: Path
+    ) -> None:
+        older = write(cache / "bundle-full-1", of_version("v1.33.13"))
+        write(cache / "bundle-full-2")
+        assert sources.ensure("auto", kubernetes="1.33") == ("load", older)
+
+    def test_auto_loads_no_bundle_of_another_version_when_none_is_asked_for(
+        self, sources: Sources, cache: Path
+    ) -> None:
+        write(cache / "bundle-full-1", of_version("v1.33.13"))
+        with pytest.raises(Refused, match=r"kubernetes v1\.33\.13 instead of 1\.34"):
+            sources.ensure("auto")
+
+    def test_refusal_says_how_to_build_the_version_that_is_asked_for(
+        self, sources: Sources, cache: Path
+    ) -> None:
+        write(cache / "bundle-full-1")
+        with pytest.raises(Refused, match=r"Kubernetes v1\.33\.6") as caught:
+            sources.ensure("auto", kubernetes="v1.33.6")
+        assert "make images KUBERNETES=v1.33.6" in caught.value.fix
+
+    @pytest.mark.parametrize(("asked", "pulled"), [(None, "1.34"), ("1.37", "1.37")])
+    def test_registry_is_asked_for_the_version(
+        self, sources: Sources, cache: Path, asked: str | None, pulled: str
+    ) -> None:
+        write(cache / "bundle-tools-1", manifest("tools"))
+        sources.ensure("registry", kubernetes=asked)
+        assert sources.kubernetes == pulled
+
+    def test_path_of_a_full_bundle_decides_the_version_unless_one_is_asked_for(
+        self, sources: Sources, tmp_path: Path
+    ) -> None:
+        path = write(tmp_path / "mine", of_version("v1.33.13"))
+        assert sources.ensure(str(path)) == ("load", path)
+        with pytest.raises(Refused, match=r"kubernetes v1\.33\.13 instead of 1\.35"):
+            sources.ensure(str(path), kubernetes="1.35")
+
+    @pytest.mark.parametrize("asked", ["1.29", "1.99", "1.33.x", "latest", ""])
+    def test_version_is_refused_that_the_testbed_does_not_run(self, sources: Sources, asked: str) -> None:
+        with pytest.raises(Refused, match="--kubernetes") as caught:
+            sources.ensure("auto", kubernetes=asked)
+        assert "1.34" in caught.value.fix
         assert sources.asked == []
 
     def test_registry_is_pulled_from_whether_it_answers_or_not(self, sources: Sources, cache: Path) -> None:

@@ -22,7 +22,7 @@ def blueprint(text=SHIPPED, **options):
 
 
 def cluster_configuration(made):
-    patches = yaml.safe_load(made.kind_yaml()).get("kubeadmConfigPatches") or []
+    patches = yaml.safe_load(made.kind_yaml("v1.34.4")).get("kubeadmConfigPatches") or []
     documents = [document for text in patches for document in yaml.safe_load_all(text)]
     return [each for each in documents if each["kind"] == "ClusterConfiguration"]
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaosext.testbed import registry, versions
+from chaosext.testbed import registry
+from chaosext.testbed.kubernetes_releases import RELEASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,10 +86,23 @@ def test_docker_hub_does_not_answer_when_the_engine_says_nothing(
 
 
 def test_mirror_is_asked_for_the_same_path_by_tag() -> None:
-    assert registry.NODE.source("host:5000") == f"host:5000/kindest/node:{versions.KINDEST_NODE_VERSION}"
+    assert registry.NODE.source("host:5000") == "host:5000/kindest/node:v1.34.11"
     assert registry.CALICO_NODE.source("host:5000") == "host:5000/calico/node:v3.28.5"
 
 
 def test_docker_hub_is_asked_by_digest_when_one_is_known() -> None:
-    assert registry.NODE.source(None) == f"{registry.NODE.name}@{versions.KINDEST_NODE_DIGEST}"
+    assert registry.NODE.source(None) == f"{registry.NODE.name}@{RELEASES['1.34'].node_digest}"
     assert registry.CALICO_NODE.source(None) == "docker.io/calico/node:v3.28.5"
+
+
+@pytest.mark.parametrize("minor", RELEASES)
+def test_node_image_of_a_minor_version_is_pinned(minor: str) -> None:
+    release = RELEASES[minor]
+    pinned = f"docker.io/kindest/node:{release.node_tag}@{release.node_digest}"
+    assert registry.node_of(minor).source(None) == pinned
+    assert registry.node_of(release.node_tag).source(None) == pinned
+    assert release.node_tag.startswith(f"v{minor}.")
+
+
+def test_node_image_of_another_patch_release_is_pulled_by_tag() -> None:
+    assert registry.node_of("1.33.2").source(None) == "docker.io/kindest/node:v1.33.2"

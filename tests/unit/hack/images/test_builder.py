@@ -68,7 +68,12 @@ def contents(cache: Path, tmp_path: Path) -> Contents:
     }
     images["istio-pilot"] = Image(names=("local/istio/pilot:1",), layers=(tree, twin))
     images["istio-proxy"] = Image(names=("local/istio/proxyv2:1",), layers=(top,))
-    return Contents(profile="full", files=files, versions=wanted_versions("full"), images=images)
+    return Contents(
+        profile="full",
+        files=files,
+        versions={**wanted_versions("full"), "kubernetes": "v1.34.4"},
+        images=images,
+    )
 
 
 @pytest.fixture
@@ -181,7 +186,7 @@ def tools(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools
     monkeypatch.setattr(builder, "module_directory", lambda _: tmp_path / "module")
     monkeypatch.setattr(builder, "ensure_go", lambda _: None)
     monkeypatch.setattr(builder, "build_tools", lambda _: made)
-    monkeypatch.setattr(builder, "build_parts", lambda _: pytest.fail("built images"))
+    monkeypatch.setattr(builder, "build_parts", lambda *_: pytest.fail("built images"))
     return made
 
 
@@ -244,16 +249,24 @@ class TestCommand:
         asked: list[str] = []
         monkeypatch.setattr(command, "require_engine", lambda: None)
         monkeypatch.setattr(command, "registry_answers", lambda _: answers)
-        monkeypatch.setattr(command, "build_bundle", lambda profile, _: asked.append(profile) or tmp_path)
-        assert self.run("build", "--profile", "auto") == 0
-        assert asked == [built]
+        monkeypatch.setattr(
+            command,
+            "build_bundle",
+            lambda profile, _, kubernetes: asked.append(f"{profile} {kubernetes}") or tmp_path,
+        )
+        assert self.run("build", "--profile", "auto", "--kubernetes", "1.33") == 0
+        assert asked == [f"{built} v1.33.13"]
+
+    def test_build_of_an_unknown_version_is_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.run("build", "--kubernetes", "1.12") == 20
+        assert "--kubernetes" in capsys.readouterr().err
 
     def test_auto_takes_a_bundle_that_is_there_when_none_can_be_built(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         path = build_bundle("tools", QUIET)
 
-        def refuse(*_: object) -> None:
+        def refuse(*_: object, **__: object) -> None:
             raise Refused("building needs root", "be root")
 
         monkeypatch.setattr(command, "require_engine", lambda: None)

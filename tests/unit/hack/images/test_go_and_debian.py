@@ -18,6 +18,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# Of kubeadm's constants.go in Kubernetes 1.32.
+CONSTANTS = """
+const (
+	// DefaultEtcdVersion indicates the default etcd version that kubeadm uses
+	DefaultEtcdVersion = "3.5.16-0"
+	// CoreDNSVersion is the version of CoreDNS to be deployed if it is used
+	CoreDNSVersion = "v1.11.3"
+	// PauseVersion indicates the default pause image version for kubeadm
+	PauseVersion = "3.10"
+)
+
+var (
+	SupportedEtcdVersion = map[uint8]string{
+		31: "3.5.24-0",
+		32: "3.5.24-0",
+	}
+)
+"""
+
 BUILD = GoBuild(
     name="tool",
     module=GoModule(path="example.org/tool", version="v1.2.3"),
@@ -73,9 +92,30 @@ class TestGoBuild:
     def test_staging_modules_are_replaced_and_others_are_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         required = {"k8s.io/api": "v0.0.0", "k8s.io/klog/v2": "v2.130.1", "sigs.k8s.io/yaml": "v1.6.0"}
         monkeypatch.setattr(recipes, "module_requirements", lambda module: required)
-        assert recipes.kubernetes().replaces == {
-            "k8s.io/api": f"k8s.io/api {recipes.KUBERNETES_STAGING_VERSION}"
-        }
+        monkeypatch.setattr(recipes, "module_language", lambda module: "1.23.0")
+        assert recipes.kubernetes("v1.33.13").replaces == {"k8s.io/api": "k8s.io/api v0.33.13"}
+
+    @pytest.mark.parametrize(("own", "asked"), [("1.23.0", "1.24.0"), ("1.26.0", "1.26.0")])
+    def test_language_is_at_least_that_of_kubernetes(
+        self, monkeypatch: pytest.MonkeyPatch, own: str, asked: str
+    ) -> None:
+        monkeypatch.setattr(recipes, "module_requirements", lambda module: {})
+        monkeypatch.setattr(recipes, "module_language", lambda module: own)
+        made = recipes.kubernetes("v1.37.2")
+        assert f"go {asked}\n" in made.go_mod
+        assert made.variables["k8s.io/component-base/version.gitMinor"] == "37"
+
+    def test_tags_are_what_kubeadms_source_asks_for(self) -> None:
+        tags = recipes.tags_in(CONSTANTS, 32)
+        assert tags == recipes.KubeadmTags(etcd="3.5.24-0", coredns="v1.11.3", pause="3.10")
+        assert tags.etcd_version == "v3.5.24"
+
+    def test_tag_of_etcd_is_the_default_for_a_version_that_kubeadm_does_not_list(self) -> None:
+        assert recipes.tags_in(CONSTANTS, 33).etcd == "3.5.16-0"
+
+    def test_constants_that_say_something_else_name_what_is_missing(self) -> None:
+        with pytest.raises(ValueError, match="CoreDNSVersion"):
+            recipes.tags_in(CONSTANTS.replace("CoreDNSVersion", "CoreDNSImageTag"), 32)
 
     def test_build_is_refused_before_go_starts_when_the_disk_is_full(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -214,8 +254,12 @@ class TestComponents:
         assert tagged("a").startswith("local/x:v1-")
         assert tagged("a") == tagged("a") != tagged("b")
 
-    def test_names_are_those_that_kubeadm_asks_for(self, tmp_path: Path) -> None:
+    def test_names_are_those_that_kubeadm_asks_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         # `kubeadm config images list --kubernetes-version v1.34.4`
+        tags = recipes.KubeadmTags(etcd="3.6.5-0", coredns="v1.12.1", pause="3.10.1")
+        monkeypatch.setattr(recipes, "kubeadm_tags", {"v1.34.4": tags}.__getitem__)
         made = components.kubernetes_components(
             kubernetes=tmp_path, etcd=tmp_path, coredns=tmp_path, pause=tmp_path, tools=tmp_path
         )
