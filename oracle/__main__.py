@@ -17,8 +17,10 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from chaosext.model.errors import ChaosextError
+from chaosext.model.errors import ChaosextError, Refused
+from chaosext.testbed.kubernetes_releases import is_asked_for, version_to_build
 from chaosext.testbed.stage_progress import Progress
+from chaosext.testbed.versions import KUBERNETES_VERSION
 from oracle.calibration import calibrations, likeliest_share, reliability
 from oracle.controlplane import Programs
 from oracle.judge import compare
@@ -46,7 +48,11 @@ APART_S = 6.0
 def main() -> int:
     """0 when everything was predicted, 1 on a miss, 20 for options that say nothing to play."""
     options = _options()
-    found = _recordings(options)
+    try:
+        found = _recordings(options)
+    except Refused as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 20
     if not found:
         print(
             "no scenario of that name; known: " + ", ".join(each.name for each in SCENARIOS), file=sys.stderr
@@ -67,6 +73,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--scenarios", nargs="*", default=["*"], metavar="PATTERN", help="by name; default: all"
     )
+    parser.add_argument(
+        "--kubernetes",
+        metavar="VERSION",
+        help=f"a minor version, or a release such as v1.33.13; default: {KUBERNETES_VERSION}, of recordings all",
+    )
     parser.add_argument("--repeats", type=int, default=1, help="plays of each; default: 1")
     parser.add_argument("--seed", type=int, default=1, help="of the first repeat; default: 1")
     parser.add_argument(
@@ -82,7 +93,10 @@ def _recordings(options: argparse.Namespace) -> list[Recording | None]:
     """None for each play that came to nothing."""
     if options.replay:
         found = map(Recording.load, sorted(options.replay.glob("*.json.gz")))
-        return [each for each in found if _is_wanted(each.scenario, options.scenarios)]
+        of_version = (
+            each for each in found if is_asked_for(each.kubernetes, options.kubernetes or each.kubernetes)
+        )
+        return [each for each in of_version if _is_wanted(each.scenario, options.scenarios)]
     wanted = [each for each in SCENARIOS if _is_wanted(each.name, options.scenarios)]
     seeds = range(options.seed, options.seed + options.repeats)
     plays = [(scenario, seed) for seed in seeds for scenario in wanted]
@@ -96,7 +110,8 @@ def _is_wanted(name: str, patterns: Iterable[str]) -> bool:
 def _played(plays: Sequence[tuple[Scenario, int]], options: argparse.Namespace) -> list[Recording | None]:
     """Longest first, so that they don't keep the others waiting at the end."""
     progress, gate = Progress(), Lock()
-    programs = Programs.built(progress)
+    version = version_to_build(options.kubernetes or KUBERNETES_VERSION)
+    programs = Programs.built(progress, version)
 
     def one(scenario: Scenario, seed: int, directory: Path) -> Recording | None:
         with gate:

@@ -29,15 +29,21 @@ PLURALS = {f"{kind}Set": f"{kind.lower()}sets" for kind in ("Replica", "Stateful
 }
 
 
-def build(cluster: Cluster, scenario: Scenario, chance: random.Random) -> None:
+def build(cluster: Cluster, scenario: Scenario, chance: random.Random, version: str) -> None:
+    """Makes the scenario's cluster; `version` is what the nodes' kubelets report."""
     _create(cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
-    _join(cluster, scenario, scenario.nodes, chance)
+    _join(cluster, scenario, _of_version(scenario.nodes, version), chance)
     until(lambda: _has_accounts(cluster), "service accounts")
     for manifest in scenario.workloads:
         _create(cluster, manifest)
     until(lambda: _is_settled(cluster, scenario.nodes), "every Pod")
-    _join(cluster, scenario, scenario.late, chance)
+    _join(cluster, scenario, _of_version(scenario.late, version), chance)
     until(lambda: _is_settled(cluster, (*scenario.nodes, *scenario.late)), "every Pod")
+
+
+def _of_version(nodes: Iterable[Manifest], version: str) -> list[Manifest]:
+    info = {"nodeInfo": {"kubeletVersion": version}}
+    return [{**each, "status": {**each["status"], **info}} for each in nodes]
 
 
 def _join(cluster: Cluster, scenario: Scenario, nodes: Sequence[Manifest], chance: random.Random) -> None:

@@ -19,6 +19,7 @@ from chaosext.cluster.client import Cluster
 from chaosext.model.errors import ChaosextError
 from chaosext.testbed.cache import is_kept
 from chaosext.testbed.commands import run_command
+from chaosext.testbed.versions import KUBERNETES_VERSION
 from hack.images import recipes
 from hack.images.go import ensure_go_commands
 
@@ -49,18 +50,20 @@ CONTROLLERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programs:
-    """Where the commands lie that were built from source."""
+    """Where the commands lie that were built from source; `version` is Kubernetes'."""
 
     etcd: Path
     kubernetes: Path
     kwok: Path
+    version: str = KUBERNETES_VERSION
 
     @classmethod
-    def built(cls, progress: Progress) -> Programs:
+    def built(cls, progress: Progress, version: str = KUBERNETES_VERSION) -> Programs:
         """Builds what isn't kept from before: a quarter of an hour the first time."""
         return cls(
-            etcd=ensure_go_commands(recipes.etcd(), progress),
-            kubernetes=ensure_go_commands(recipes.kubernetes(), progress),
+            version=version,
+            etcd=ensure_go_commands(recipes.etcd(version), progress),
+            kubernetes=ensure_go_commands(recipes.kubernetes(version), progress),
             kwok=ensure_go_commands(recipes.kwok(), progress),
         )
 

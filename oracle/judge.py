@@ -81,7 +81,7 @@ def compare(recording: Recording, prediction: Prediction | None = None) -> Compa
     seen = tuple(event for event in recording.events if _is_judged(event))
     match = _Match(recording, predicted.timeline, seen)
     return Comparison(
-        scenario=recording.scenario,
+        scenario=recording.title,
         observed=outcome(recording),
         outcomes=tuple((each.dns_after_heal, each.probability) for each in predicted.outcomes),
         events=len(seen),

@@ -81,7 +81,7 @@ def play(scenario: Scenario, seed: int, programs: Programs, directory: Path) -> 
         apiserver=scenario.apiserver,
     ) as plane:
         kubelets, cluster = Kubelets(plane, programs), plane.cluster
-        build(cluster, scenario, chance)
+        build(cluster, scenario, chance, programs.version)
         with Watch(cluster) as watch:
             time.sleep(chance.uniform(*BREATHER_S))
             snapshot = (*_snapshot(cluster), CALICO)
@@ -90,6 +90,7 @@ def play(scenario: Scenario, seed: int, programs: Programs, directory: Path) -> 
         return Recording(
             scenario=scenario.name,
             seed=seed,
+            kubernetes=programs.version,
             cut_nodes=tuple(sorted(scenario.cut_nodes)),
             cut_for_s=round(watch.healed_s, 3),
             watched_s=scenario.cut_for_s + scenario.after_s,

@@ -15,6 +15,7 @@ import msgspec
 from chaosext.model.timeline import Event
 from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.snapshot.reader import read_snapshot
+from chaosext.testbed.versions import KUBERNETES_VERSION
 
 if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot.world import World
@@ -25,7 +26,7 @@ BEYOND_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """One scenario, played once. `snapshot` are the API's own lists; `…_flags` were in force.
+    """One scenario, played once. `snapshot` are the API's own lists; `…_flags` were in force; `kubernetes` was played.
 
     `watched_s`: when the recording ends, from the cut. `dns_hosts`: the nodes of kube-dns' ready endpoints then.
     `late_s`: the longest that a sleeping thread was kept waiting for the CPU: above a second, times say little.
@@ -42,6 +43,14 @@ class Recording:
     dns_hosts: tuple[str, ...]
     snapshot: tuple[dict[str, Any], ...]
     events: tuple[Event, ...]
+    kubernetes: str = KUBERNETES_VERSION
+
+    @property
+    def title(self) -> str:
+        """The scenario, and the version of Kubernetes unless it is the usual one."""
+        return (
+            self.scenario if self.kubernetes == KUBERNETES_VERSION else f"{self.scenario}, {self.kubernetes}"
+        )
 
     @property
     def world(self) -> World:
@@ -71,7 +80,7 @@ class Recording:
     @property
     def name(self) -> str:
         """As a file's name."""
-        return f"{re.sub(r'[^a-z0-9+]+', '-', self.scenario.lower())}.{self.seed}"
+        return f"{re.sub(r'[^a-z0-9+]+', '-', self.title.lower())}.{self.seed}"
 
     def save(self, directory: Path) -> Path:
         """Written as `NAME.json.gz`, the same bytes for the same recording."""
