@@ -7,6 +7,10 @@ were measured on a real control plane. All times are in seconds.
 With several cuts, the controller goes on from one to the next, and so do its zone states, queues and tokens.
 Between two cuts a node is heard again as after a single one, if it reconnects in time; its grace period then
 begins with its last sign of life before the next cut. Recordings show single cuts only.
+
+Since Kubernetes 1.37 (`NodeControllerLeaseCircuitBreaker`) the controller asks the API server for the Lease of each
+lost node in every pass. With more lost nodes than its client's rate permits in a period, passes take longer: 10 s for
+300 nodes. That a pass skips nodes while its cache of Leases lags behind (milliseconds after the heal) is left out.
 """
 
 from __future__ import annotations
@@ -490,7 +494,8 @@ class _Controller:
         if self._again:
             return following
         idle_s = self._wakes_s(at, following) - following
-        return following + self._period_s * max(0, ceil(idle_s / self._period_s))
+        every_s = self._period_s + (self._asking_s(self._asked_for(at, None)) if idle_s > 0 else 0.0)
+        return following + every_s * max(0, ceil(idle_s / every_s))
 
     def _wakes_s(self, at: float, t: float) -> float:
         """Return the first time from `t` on at which a pass can find anything new, after one at `at`.
@@ -524,40 +529,73 @@ class _Controller:
     def _pass(self, at: float) -> float:
         """Run one pass and return the time of its end."""
         contact = self._contact(at) if at >= self._heal_s else None
+        asked = self._asked_for(at, contact)
         if contact:
-            self._recover(at, contact)
-        due = [node for node in self._unmarked if self._may_expire(node, at, contact)]
-        if not due:
+            self._recover(at, contact, self._asking_s(asked))
+        is_long = len(self._unmarked) > WORKERS or len(asked) > WORKERS
+        due = [node for node in self._unmarked if self._may_expire(node, at, contact, is_long=is_long)]
+        turns = [*due, *asked]
+        if not turns:
             return at
-        if len(due) > WORKERS:
-            self._draw.random.shuffle(due)
-        end = self._mark(due, at)
+        if len(turns) > WORKERS:
+            self._draw.random.shuffle(turns)
+        end = self._mark(turns, at)
         self._unmarked = [node for node in self._unmarked if self._lives.unknown_s[node] == inf]
         return end
 
-    def _may_expire(self, node: int, at: float, contact: _Contact | None) -> bool:
+    def _asked_for(self, at: float, contact: _Contact | None) -> list[int]:
+        """Return the lost nodes whose Leases a pass at `at` asks for again."""
+        if not self._settings.asks_for_leases:
+            return []
+        lost = zip(self._lives.unknown_s, self._lives.ready_s, strict=True)
+        return [
+            node
+            for node, (since, until) in enumerate(lost)
+            if since < inf == until and not (contact and contact.is_heard(node, at))
+        ]
+
+    def _asking_s(self, asked: Sequence[int]) -> float:
+        """Return by how much a pass that asks for these nodes' Leases is longer, once all burst tokens are used."""
+        if not asked:
+            return 0.0
+        limited_s = len(asked) / self._api.rate - self._period_s if self._api.rate > 0 else 0.0
+        return max(ceil(len(asked) / WORKERS) * self._call_s, limited_s)
+
+    def _may_expire(self, node: int, at: float, contact: _Contact | None, *, is_long: bool) -> bool:
         """Whether the pass may find the node expired; a long pass also finds nodes that expire while it runs."""
         if contact and self._is_heard(node, at, contact):
             return False
-        return self._expired(node, at) or len(self._unmarked) > WORKERS
+        return self._expired(node, at) or is_long
 
     def _expired(self, node: int, at: float) -> bool:
         return at - self._seen_s[node] > self._settings.timings.grace_s
 
-    def _mark(self, due: Sequence[int], at: float) -> float:
-        """Mark nodes in parallel: each worker takes the next node, all share one client's tokens. Return the end."""
+    def _mark(self, turns: Sequence[int], at: float) -> float:
+        """Mark nodes in parallel: each worker takes the next node, all share one client's tokens. Return the end.
+
+        For a node that is marked already, only its Lease is asked for.
+        """
         workers, end = [at] * WORKERS, at
-        for node in due:
+        for node in turns:
             start = workers[0]
             if start > self._plan.horizon_s:
                 break
             if start >= self._heal_s and self._is_heard(node, start, self._contact(start)):
                 continue
-            if self._expired(node, start):
-                done = self._turn_unknown(node, start)
-                heapreplace(workers, done)
-                end = max(end, done)
+            if self._lives.unknown_s[node] < inf:
+                done = self._ask(start)
+            elif self._expired(node, start):
+                asked = self._ask(start) if self._settings.asks_for_leases else start
+                done = self._turn_unknown(node, asked)
+            else:
+                continue
+            heapreplace(workers, done)
+            end = max(end, done)
         return end
+
+    def _ask(self, start: float) -> float:
+        """Ask for a Lease. Return when the answer arrives."""
+        return max(start + self._call_s, self._api.take(1, start))
 
     def _turn_unknown(self, node: int, start: float) -> float:
         """Mark the node Unknown, queue it, and unready its Pods. Return when the worker has finished."""
@@ -568,18 +606,18 @@ class _Controller:
         paid = self._api.take((1 + TAINT_CALLS + pods) * EVENT_SHARE, start)
         return max(marked + pods * self._call_s, paid)
 
-    def _recover(self, at: float, contact: _Contact) -> None:
-        """Make lost nodes Ready whose status arrived, and remove their taint."""
+    def _recover(self, at: float, contact: _Contact, pass_s: float) -> None:
+        """Make lost nodes Ready whose status arrived, and remove their taint within the pass, which takes `pass_s`."""
         lives, until_s = self._lives, contact.until_s
         for node, posted_s in enumerate(contact.posted_s):
             if posted_s <= at and lives.unknown_s[node] < until_s and lives.ready_s[node] == inf:
-                self._well_again(node, at, contact)
+                self._well_again(node, at, contact, pass_s)
 
-    def _well_again(self, node: int, at: float, contact: _Contact) -> None:
+    def _well_again(self, node: int, at: float, contact: _Contact, pass_s: float) -> None:
         lives, between = self._lives, self._draw.between
         lives.ready_s[node] = max(contact.posted_s[node], lives.unknown_s[node] + self._call_s)
         lives.schedulable_s[node] = lives.ready_s[node] + between(0.01, 0.3)
-        lives.no_execute_off_s[node] = at + between(0.005, 0.05)
+        lives.no_execute_off_s[node] = at + between(0.005, 0.05 + pass_s)
         self._queues[self._fleet.zone_of[node]].pop(node, None)
         if contact.until_s < inf:
             lives.close(node)

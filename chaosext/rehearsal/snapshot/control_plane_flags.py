@@ -77,6 +77,9 @@ NEEDED_CONTROLLERS: Mapping[str, str] = {
 TAINT_EVICTION, TAINT_EVICTION_SINCE = "taint-eviction-controller", (1, 29)
 """The controller that evicts Pods, and the version that separated it from the node lifecycle controller."""
 
+LEASE_GATE, LEASE_GATE_SINCE = "NodeControllerLeaseCircuitBreaker", (1, 37)
+"""The feature gate of kube-controller-manager, on by default since that version, behind `asks_for_leases`."""
+
 GATES_THAT_MATTER = ("DeploymentPodReplacementPolicy=true", "TaintBasedEvictions=false")
 """Settings of feature gates that change when Pods are evicted or replaced."""
 
@@ -228,6 +231,11 @@ def evicts(flags: Mapping[str, str], version: str) -> bool:
         return False
     is_own = minor(version) >= TAINT_EVICTION_SINCE
     return not is_own or "*" in listed or TAINT_EVICTION in listed
+
+
+def asks_for_leases(flags: Mapping[str, str], version: str) -> bool:
+    """Whether the node lifecycle controller asks for each lost node's Lease again: pkg/features/kube_features.go."""
+    return minor(version) >= LEASE_GATE_SINCE and f"{LEASE_GATE}=false" not in flags.get(GATES, "")
 
 
 def _source(static: Mapping[str, str] | None, given: Mapping[str, str], version: str, where: str) -> str:

@@ -22,6 +22,7 @@ from chaosext.rehearsal.snapshot import documents as doc
 from chaosext.rehearsal.snapshot.control_plane_flags import (
     SERVERS,
     STATIC_PODS,
+    asks_for_leases,
     control_plane,
     distribution_flags,
     evicts,
@@ -542,7 +543,13 @@ class _World:
             self._assume(f"no effect on the prediction: {', '.join(f'--{name}' for name in names)}")
         if not self._sees_manager and self._distribution is None:
             self._otherwise += timing_alternatives(made, platform, given)
-        return replace(made, platform=platform.name, evicts=evicts({**(static or {}), **given}, made.version))
+        flags = {**(static or {}), **given}
+        return replace(
+            made,
+            platform=platform.name,
+            evicts=evicts(flags, made.version),
+            asks_for_leases=asks_for_leases(flags, made.version),
+        )
 
     def _health_checks(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for kind in HEALTH_CHECKS:

@@ -450,6 +450,8 @@ class ControlPlane:
     """Whether taint-based eviction is in force."""
     evicts_lost_zones: bool = True
     """Whether Pods are evicted from a zone whose nodes are all lost, while another zone has a node."""
+    asks_for_leases: bool = False
+    """Whether the node lifecycle controller asks the API server for the Lease of each lost node in every pass."""
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -226,6 +226,23 @@ def test_the_clients_limit_stretches_passes() -> None:
     assert min(before) <= 13 <= max(before)
 
 
+def test_few_nodes_are_lost_at_the_same_times_when_the_controller_asks_for_their_leases() -> None:
+    asking = replace(ACCELERATED, asks_for_leases=True)
+    for settings in (ACCELERATED, asking):
+        times = [t for _, lives in plays(fleet(2, 3), settings, 110) for t in lives.unknown_s]
+        assert 10.0 < min(times) < 10.8 < 21.4 < max(times) < 25.2
+
+
+def test_marking_many_nodes_takes_longer_when_the_controller_asks_for_their_leases() -> None:
+    """One call more for each node, and one for each that an earlier pass has marked."""
+    asking = replace(ACCELERATED, asks_for_leases=True)
+    last = {
+        settings: max(max(lives.unknown_s) for _, lives in plays(fleet(200, 3, pods=1), settings, 300, 10))
+        for settings in (ACCELERATED, asking)
+    }
+    assert 1.2 * last[ACCELERATED] < last[asking] < 2 * last[ACCELERATED]
+
+
 def test_all_zones_lost_is_master_disruption() -> None:
     """No node left: every taint is taken back but one that is being written, seen once in the oracle."""
     kept = [sum(t < 110 for t in lives.no_execute_s) for _, lives in plays(fleet(3, 0), ACCELERATED, 110)]

@@ -247,3 +247,21 @@ def test_evictions_may_be_switched_off(read: Read, version: str, controllers: st
     nodes = tuple(node(name, version=version) for name in ("cp-1", "worker-1", "worker-2"))
     world = read(*nodes, controller_manager_args=[f"--controllers={controllers}"])
     assert world.control_plane.evicts is evicts
+
+
+@pytest.mark.parametrize(
+    ("version", "gates", "asks"),
+    [
+        ("v1.36.3", "", False),
+        ("v1.37.2", "", True),
+        ("v1.38.0", "", True),
+        ("v1.37.2", "Other=true,NodeControllerLeaseCircuitBreaker=false", False),
+        ("", "", False),
+    ],
+)
+def test_controller_asks_for_leases_since_1_37_unless_its_gate_is_off(
+    read: Read, version: str, gates: str, asks: bool
+) -> None:
+    nodes = tuple(node(name, version=version) for name in ("cp-1", "worker-1", "worker-2"))
+    world = read(*nodes, controller_manager_args=[f"--feature-gates={gates}"])
+    assert world.control_plane.asks_for_leases is asks
