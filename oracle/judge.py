@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.predict.predict import rehearse
+from chaosext.rehearsal.simulate.inputs import WATCH_ALL_PODS
 from chaosext.rehearsal.simulate.prediction import Dns
 from oracle.manifests import CONTROL_PLANE
 
@@ -40,6 +41,9 @@ JUDGED = frozenset(
     }
 )
 """kube-dns' endpoints are judged by where they end (the outcome) and by the Pods behind them."""
+
+OF_NODES = frozenset({Kind.NODE_NOT_READY, Kind.NODE_TAINTED, Kind.NODE_READY, Kind.ZONE_STATE})
+"""All that is judged where a prediction counts most Pods instead of following them (`WATCH_ALL_PODS`)."""
 
 WITH_LABEL = frozenset({Kind.NODE_TAINTED, Kind.ZONE_STATE})
 """Kinds whose detail says which one of several lines about an object it is."""
@@ -78,8 +82,11 @@ class Comparison:
 def compare(recording: Recording, prediction: Prediction | None = None) -> Comparison:
     """A recording against what the engine makes of its snapshot (or against `prediction`)."""
     predicted = prediction or rehearse(recording.world, recording.plan)
-    seen = tuple(event for event in recording.events if _is_judged(event))
-    match = _Match(recording, predicted.timeline, seen)
+    follows = follows_pods(recording)
+    seen = tuple(
+        event for event in recording.events if _is_judged(event) and (follows or event.kind in OF_NODES)
+    )
+    match = _Match(recording, predicted.timeline, seen, follows=follows)
     return Comparison(
         scenario=recording.title,
         observed=outcome(recording),
@@ -89,6 +96,12 @@ def compare(recording: Recording, prediction: Prediction | None = None) -> Compa
         chances=tuple(match.chances()),
         late_s=recording.late_s,
     )
+
+
+def follows_pods(recording: Recording) -> bool:
+    """Whether the rehearsal follows each Pod on the cut nodes."""
+    lost = set(recording.cut_nodes)
+    return sum(pod.node in lost for pod in recording.world.pods) <= WATCH_ALL_PODS
 
 
 def outcome(recording: Recording) -> Dns:
@@ -110,10 +123,16 @@ class _Match:
     """Predicted lines and seen events by name, each in their turn."""
 
     def __init__(
-        self, recording: Recording, predicted: Iterable[PredictedEvent], seen: Iterable[Event]
+        self,
+        recording: Recording,
+        predicted: Iterable[PredictedEvent],
+        seen: Iterable[Event],
+        *,
+        follows: bool,
     ) -> None:
         known = {f"Pod/{each.namespace}/{each.name}" for each in recording.world.pods}
         self._until_s = recording.watched_s
+        self._kinds = JUDGED if follows else OF_NODES
         self._lost_all = {each.name for each in recording.world.nodes} <= set(recording.cut_nodes)
         self._lines: dict[Name, list[PredictedEvent]] = defaultdict(list)
         self._seen: dict[Name, list[Event]] = defaultdict(list)
@@ -147,7 +166,7 @@ class _Match:
         silent = (
             self._lost_all and line.kind is Kind.ZONE_STATE and not line.detail.endswith("FullDisruption")
         )
-        return line.kind in JUDGED and not silent
+        return line.kind in self._kinds and not silent
 
 
 def _miss(event: Event, lines: Sequence[PredictedEvent], turn: int) -> Iterator[str]:

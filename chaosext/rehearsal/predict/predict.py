@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from chaosext.rehearsal.predict.alike_events import classes_of, pooled
 from chaosext.rehearsal.predict.alternatives import agreed
 from chaosext.rehearsal.predict.dns_outages import DnsOutages
 from chaosext.rehearsal.predict.evidence import rests_on
@@ -153,7 +154,7 @@ class _Merged:
         return Prediction(
             assumptions=(*stage.world.assumptions, *_assumptions(stage)),
             timings=stage.world.control_plane.to_json(),
-            timeline=made.timeline,
+            timeline=pooled(made.timeline, classes_of(stage)) if made.sampled else made.timeline,
             dns=DnsView(
                 during_cut=dns_lookups.overall(each.during_cut for each in judged),
                 after_heal=after_heal,
