@@ -264,8 +264,8 @@ class BringUp:
     def hold_kube_dns(self, api: Future[None]) -> None:
         """Prevent kube-dns Pods until workers are Ready: the control plane is Ready first, and would get them."""
         api.result()
-        if not self.kubectl.exists(dns_install.NAMESPACE, f"deployment/{dns_install.DEPLOYMENT}"):
-            return  # a DaemonSet has replaced it
+        if self.options.dns_in_force is DnsChoice.DNS_DAEMONSET and not self.has_kube_dns_deployment():
+            return
         if patch := dns_install.deployment_patch_json(self.options.mitigations):
             self.kubectl.run("patch", *dns_install.TARGET, "--type=strategic", f"--patch={patch}")
         if not self.kube_dns_is_placed():
@@ -347,12 +347,16 @@ class BringUp:
     def replace_kube_dns(self) -> None:
         """Replace kubeadm's Deployment by a DaemonSet behind the same Service."""
         with self.stage("Start kube-dns on each node"):
-            if self.kubectl.exists(dns_install.NAMESPACE, f"deployment/{dns_install.DEPLOYMENT}"):
+            if self.has_kube_dns_deployment():
                 deployment = self.kubectl.get(*dns_install.TARGET)
                 everywhere = self.options.control_plane_is_reached
                 self.kubectl.apply([dns_install.daemon_set(deployment, everywhere=everywhere)])
                 self.kubectl.run("delete", *dns_install.TARGET)
             self.await_rollout(dns_install.NAMESPACE, f"daemonset/{dns_install.DEPLOYMENT}")
+
+    def has_kube_dns_deployment(self) -> bool:
+        """Return whether kubeadm's Deployment has not been replaced yet."""
+        return self.kubectl.exists(dns_install.NAMESPACE, f"deployment/{dns_install.DEPLOYMENT}")
 
     def start_node_caches(self, api: Future[None], ready: Future[None]) -> None:
         """Start a DNS cache on each node, if the options say so, at the address that kubelets give to Pods."""
