@@ -118,6 +118,10 @@ class BringUp:
             applied = pool.submit(self.apply_network, api, leaf_ips)
             ready = pool.submit(self.await_nodes, made, applied)
             marked = pool.submit(self.mark_nodes, made, leaf_ips)
+            placed = pool.submit(self.place_kube_dns, held, ready)
+            # Workers are cordoned while kube-dns is placed on the control plane, and uncordoned one by one.
+            on_control_plane = self.options.dns_in_force is DnsChoice.ON_CONTROL_PLANE
+            schedulable = placed if on_control_plane else ready
             stages: list[Future[Any]] = [
                 made,
                 leaf_ips,
@@ -130,10 +134,10 @@ class BringUp:
                 pool.submit(self.prepare_nodes, api, leaf_ips),
                 marked,
                 pool.submit(self.await_sessions, ready, marked),
-                pool.submit(self.place_kube_dns, held, ready),
+                placed,
                 pool.submit(self.start_node_caches, api, ready),
-                pool.submit(self.start_mesh_and_shop, applied, ready),
-                pool.submit(self.start_clients, ready),
+                pool.submit(self.start_mesh_and_shop, applied, schedulable),
+                pool.submit(self.start_clients, schedulable),
             ]
             try:
                 wait(stages, return_when=FIRST_EXCEPTION)
