@@ -183,11 +183,21 @@ class TestSteps:
             "MITIGATION": "dns-affinity, b",
             "SIDECARS": "native",
             "TIMINGS": "production",
+            "NETWORK": "calico-vxlan",
+            "MESH": "istio-dns-capture",
+            "DNS": "nodelocal",
         }
         said = step("up", told, DRY_RUN="true", **inputs).stderr
         assert "would run: python -m hack.images build --profile auto" in said
-        words = "--sidecars native --timings production --workers 3 --mitigation dns-affinity --mitigation b"
+        words = (
+            "--sidecars native --timings production --network calico-vxlan --mesh istio-dns-capture --dns nodelocal"
+            " --workers 3 --mitigation dns-affinity --mitigation b"
+        )
         assert f"would run: chaosext testbed up --name chaosext {words}" in said.replace("'", "")
+
+    def test_up_names_no_sidecars_without_a_mesh(self, told: dict[str, str]) -> None:
+        said = step("up", told, DRY_RUN="true", MESH="none").stderr.replace("'", "")
+        assert "would run: chaosext testbed up --name chaosext --timings accelerated --mesh none" in said
 
     def test_down_leaves_a_testbed_that_was_there(self, told: dict[str, str]) -> None:
         for was_there, down in (("true", False), ("", False), ("false", True)):
