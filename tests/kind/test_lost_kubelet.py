@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import CONTEXT, docker, node_names
+from .conftest import CONTEXT, NAME, PATIENCE_S, docker, node_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,14 +23,18 @@ SLACK_S = 20
 
 
 @pytest.fixture
-def worker() -> Iterator[str]:
-    """A worker whose own packets to API servers are dropped, IPv4 and IPv6, by a rule of this test."""
+def worker(command: Callable[..., Outcome]) -> Iterator[str]:
+    """A worker whose own packets to API servers are dropped, IPv4 and IPv6, by a rule of this test.
+
+    Afterwards the testbed is brought to its steady state: Pods of the node may have been evicted.
+    """
     name = next(each for each in node_names() if "control-plane" not in each)
     chain = f"add chain {TABLE} out {{ type filter hook output priority -400; }}"
     drop = f"add rule {TABLE} out tcp dport 6443 drop"
     docker("exec", name, "nft", f"add table {TABLE}; {chain}; {drop}")
     yield name
     docker("exec", name, "nft", f"delete table {TABLE}")
+    assert command("chaosext", "testbed", "up", "--name", NAME, timeout_s=PATIENCE_S).exit_code == 0
 
 
 def findings(command: Callable[..., Outcome]) -> dict[str, dict[str, Any]]:
@@ -38,7 +42,6 @@ def findings(command: Callable[..., Outcome]) -> dict[str, dict[str, Any]]:
     return {each["check"]: each for each in found}
 
 
-@pytest.mark.usefixtures("steady_afterwards")
 def test_a_kubelet_that_loses_the_api_server_is_named(command: Callable[..., Outcome], worker: str) -> None:
     since = time.monotonic()
     while (found := findings(command)["kubelets_connected"])["status"] != "unhealthy":
