@@ -127,17 +127,26 @@ def _repeat(
 
 
 class XdsWatch:
-    """Notes when sidecars lose xDS and when all have it again; nothing if istiod can't be asked."""
+    """Notes when sidecars lose xDS and when all have it again; nothing without a mesh, or if istiod can't be asked."""
 
     def __init__(self, around: Surroundings, recorder: Recorder) -> None:
         self._around, self._recorder = around, recorder
         self._status = Status.HEALTHY
+        self._is_meshed: bool | None = None
 
     def look(self) -> None:
-        """Ask istiod once."""
+        """Ask istiod once, unless there was no mesh at first: whether there is one takes many requests to find out."""
+        if self._is_meshed is False:
+            return
         asked_s = time.monotonic()
         (finding,) = run_checks((XDS,), self._around, timeout_s=XDS_POLL_S * 2)
-        if finding.status in (self._status, Status.UNKNOWN, Status.NOT_APPLICABLE):
+        if finding.status is Status.NOT_APPLICABLE:
+            self._is_meshed = bool(self._is_meshed)
+            return
+        if finding.status is Status.UNKNOWN:
+            return
+        self._is_meshed = True
+        if finding.status is self._status:
             return
         self._status = finding.status
         kind = Kind.XDS_RESTORED if finding.status is Status.HEALTHY else Kind.XDS_LOST

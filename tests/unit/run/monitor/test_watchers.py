@@ -14,7 +14,7 @@ import pytest
 from chaosext.cluster.client import Expired
 from chaosext.cluster.objects import ZONE_LABEL
 from chaosext.model.errors import Unreachable
-from chaosext.model.findings import Finding, Status
+from chaosext.model.findings import Finding, Status, not_applicable
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
 from chaosext.run.monitor import watchers
@@ -323,6 +323,21 @@ def test_xds_is_told_when_it_changes_and_silence_is_no_change(
     while answers:
         looking.look()
     assert [event.kind for event in recorder.events] == [Kind.XDS_LOST, Kind.XDS_RESTORED]
+
+
+def test_without_a_mesh_istiod_is_asked_once(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def run_checks(*names: Any, **_: Any) -> tuple[Finding, ...]:
+        asked.append(names)
+        return (not_applicable("xds_synced", "no mesh"),)
+
+    monkeypatch.setattr(watchers, "run_checks", run_checks)
+    nothing: Any = None
+    looking = XdsWatch(nothing, recorder)
+    for _ in range(3):
+        looking.look()
+    assert (len(asked), recorder.events) == (1, ())
 
 
 def wait_for(true: Callable[[], bool]) -> None:
