@@ -315,8 +315,10 @@ class Pod(_Typed):
 
 
 def _tcp_ports(spec: JsonObject) -> tuple[int, ...]:
+    """Return the TCP ports that containers declare; a snapshot keeps only those of the host."""
     ports = (port for each in spec.get("containers") or () for port in each.get("ports") or ())
-    return tuple(int(port["containerPort"]) for port in ports if port.get("protocol", "TCP") == "TCP")
+    tcp = (port.get("containerPort") for port in ports if port.get("protocol", "TCP") == "TCP")
+    return tuple(int(number) for number in tcp if number)
 
 
 def _containers(status: JsonObject) -> tuple[ContainerStatus, ...]:

@@ -91,6 +91,17 @@ def test_a_native_sidecar_counts_as_injected() -> None:
     assert Pod.from_json(pod_json()).injected
 
 
+def test_a_pods_tcp_ports_are_those_that_its_containers_declare() -> None:
+    ports = [
+        {"containerPort": 53, "protocol": "UDP"},
+        {"containerPort": 53, "protocol": "TCP"},
+        {"containerPort": 8181},
+        {"hostPort": 80},
+    ]
+    item = {"metadata": {"name": "dns"}, "spec": {"containers": [{"name": "dns", "ports": ports}]}}
+    assert Pod.from_json(item).tcp_ports == (53, 8181)
+
+
 def test_a_pod_without_the_proxy_is_not_injected() -> None:
     obj = pod_json()
     obj["spec"]["initContainers"] = []
