@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.diagnose.knowledge import Cause, Patient, Unsettled, all_rules
 from chaosext.diagnose.symptoms import SymptomKind, notes_of, symptoms_of
+from chaosext.model.errors import MALFORMED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -119,35 +120,41 @@ class Diagnosis:
 
 def diagnose(sight: ClusterSight, rules: Sequence[DiagnosisRule] | None = None) -> Diagnosis:
     """Return the diagnosis of what is seen of a cluster."""
-    patient = Patient(sight=sight, symptoms=symptoms_of(sight))
-    found = [
-        replace(each, rule=rule.name) if isinstance(each, Cause) else each
-        for rule in (all_rules() if rules is None else rules)
-        for each in rule.find(patient)
-    ]
-    causes = [each for each in found if isinstance(each, Cause)]
-    roots = root_causes(causes, patient.symptoms)
+    symptoms, unread = symptoms_of(sight)
+    patient = Patient(sight=sight, symptoms=symptoms)
+    causes: list[Cause] = []
+    unsettled: list[Unsettled] = []
+    for rule in all_rules() if rules is None else rules:
+        try:
+            found = [*rule.find(patient)]
+        except MALFORMED as error:  # the other rules still count
+            unread = (*unread, f"rule {rule.name}: invalid value ({type(error).__name__}: {error})")
+            continue
+        causes += [replace(each, rule=rule.name) for each in found if isinstance(each, Cause)]
+        unsettled += [each for each in found if isinstance(each, Unsettled)]
+    roots = root_causes(causes, symptoms)
     settled = {each.key for root in roots for each in root.explained}
-    left = tuple(each for each in patient.symptoms if each.key not in settled)
+    left = tuple(each for each in symptoms if each.key not in settled)
+    gaps = (*sight.gaps, *unread)
     return Diagnosis(
-        condition=_condition(patient, roots, left),
+        condition=_condition(roots, left, gaps),
         at=sight.now,
         context=sight.context,
         roots=roots,
-        symptoms=patient.symptoms,
+        symptoms=symptoms,
         unexplained=left,
-        unsettled=tuple(each for each in found if isinstance(each, Unsettled)) if left or not roots else (),
-        gaps=sight.gaps,
+        unsettled=tuple(unsettled) if left or not roots else (),
+        gaps=gaps,
         notes=notes_of(sight),
     )
 
 
-def _condition(patient: Patient, roots: Sequence[RootCause], left: Sequence[Symptom]) -> Condition:
+def _condition(roots: Sequence[RootCause], left: Sequence[Symptom], gaps: Sequence[str]) -> Condition:
     if left:
         return Condition.UNEXPLAINED
     if roots:
         return Condition.EXPLAINED
-    return Condition.UNKNOWN if patient.sight.gaps else Condition.HEALTHY
+    return Condition.UNKNOWN if gaps else Condition.HEALTHY
 
 
 def root_causes(causes: Sequence[Cause], symptoms: Sequence[Symptom]) -> tuple[RootCause, ...]:

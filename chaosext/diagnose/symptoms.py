@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from chaosext.cluster.objects import PROXY_CONTAINER, Pod, parse_time
 from chaosext.diagnose.cluster_sight import BGP, DNS, XDS
 from chaosext.diagnose.node_sight import host_of
+from chaosext.model.errors import MALFORMED
 from chaosext.model.findings import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from chaosext.cluster.objects import CoreV1Event
@@ -98,27 +99,25 @@ CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError"
 """Reasons of a waiting container (pkg/kubelet/images/types.go, pkg/kubelet/container/sync_result.go)."""
 
 
-def symptoms_of(sight: ClusterSight) -> tuple[Symptom, ...]:
-    """Return everything that is broken, the most fundamental first."""
-    found = (
-        *_api(sight),
-        *_cuts(sight),
-        *_nodes(sight),
-        *_bgp(sight),
-        *_dns(sight),
-        *_nat(sight),
-        *_flows(sight),
-        *_xds(sight),
-        *_services(sight),
-        *(each for each, is_note in _workloads(sight) if not is_note),
-    )
-    return tuple({each.key: each for each in found}.values())
+def symptoms_of(sight: ClusterSight) -> tuple[tuple[Symptom, ...], tuple[str, ...]]:
+    """Return everything that is broken, the most fundamental first, and what could not be read for that."""
+    found: dict[str, Symptom] = {}
+    unread: list[str] = []
+    for what, find in FINDERS.items():
+        try:
+            found |= {each.key: each for each in [*find(sight)]}
+        except MALFORMED as error:
+            unread.append(f"{what}: invalid value ({type(error).__name__}: {error})")
+    return tuple(found.values()), tuple(unread)
 
 
 def notes_of(sight: ClusterSight) -> tuple[str, ...]:
     """Return what is not as wanted, and belongs to normal operation."""
     cordoned = [node.name for node in sight.nodes if node.unschedulable]
-    workloads = [f"{each.subject}: {each.said}" for each, is_note in _workloads(sight) if is_note]
+    try:
+        workloads = [f"{each.subject}: {each.said}" for each, is_note in _workloads(sight) if is_note]
+    except MALFORMED:
+        workloads = []
     return (*([f"cordoned: {', '.join(cordoned)}"] if cordoned else []), *workloads)
 
 
@@ -528,3 +527,22 @@ def _loose(key: str, pods: list[Pod], sight: ClusterSight) -> Iterator[tuple[Sym
 def seconds_ago(moment: datetime | None, now: datetime) -> float | None:
     """Return how long ago that was, in seconds; None if it is unknown."""
     return max(0.0, (now - moment) / timedelta(seconds=1)) if moment else None
+
+
+def _short(sight: ClusterSight) -> Iterator[Symptom]:
+    yield from (each for each, is_note in _workloads(sight) if not is_note)
+
+
+FINDERS: Mapping[str, Callable[[ClusterSight], Iterator[Symptom]]] = {
+    "API servers": _api,
+    "cuts of chaosext": _cuts,
+    "nodes": _nodes,
+    "BGP sessions": _bgp,
+    "DNS lookups": _dns,
+    "kube-proxy": _nat,
+    "conntrack": _flows,
+    "sidecars": _xds,
+    "Services": _services,
+    "workloads": _short,
+}
+"""What each finder looks at -> the finder, the most fundamental first."""

@@ -13,6 +13,7 @@ from test_rules import BROKEN
 from chaosext.diagnose.cluster_sight import KINDS
 from chaosext.diagnose.engine import Condition, diagnose, root_causes
 from chaosext.diagnose.knowledge import Cause
+from chaosext.model.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,3 +174,35 @@ def test_cause_that_explains_anothers_grounds_outranks_it() -> None:
     (root,) = root_causes([shallow, deep], ())
     assert root.cause is deep
     assert root.led_to == (shallow,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "part", "value"),
+    [
+        ("Deployment", "cart", "spec", {"replicas": "many"}),
+        ("Deployment", "cart", "status", {"observedGeneration": 1, "conditions": "none"}),
+        (
+            "Node",
+            W1,
+            "spec",
+            {
+                "taints": [
+                    {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": "soon"}
+                ]
+            },
+        ),
+        ("StatefulSet", "db", "spec", {"replicas": []}),
+    ],
+)
+def test_value_that_is_not_valid_is_refused_or_a_gap_and_never_healthy(
+    kind: str, name: str, part: str, value: dict[str, object]
+) -> None:
+    made = MadeCluster()
+    made.workload("StatefulSet", "team", "db", {"app": "db"}, [W1], created=9000)
+    made.find(kind, name)[part] |= value
+    try:
+        found = diagnose(made.sight())
+    except Refused:
+        return
+    assert found.condition is not Condition.HEALTHY
+    assert any("invalid value" in each for each in found.gaps)
