@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from chaosext.diagnose.engine import Diagnosis
     from chaosext.nodes.shell import NodeShell
 
-AUTO, NONE = "auto", "none"
+AUTO, SSH, NONE = "auto", "ssh", "none"
 
 
 @click.command(cls=WordsKept)
@@ -37,11 +38,19 @@ AUTO, NONE = "auto", "none"
 )
 @click.option(
     "--transport",
-    type=Names([AUTO, DOCKER, POD, NONE]),
+    type=Names([AUTO, DOCKER, SSH, POD, NONE]),
     default=AUTO,
     show_default=True,
-    help="How to enter the nodes. auto: kind's containers if they are here; pod: short-lived Pods, created on the "
-    "cluster, whose context must be pinned; none: only the API.",
+    help="How to enter the nodes. auto: kind's containers if they are here; ssh: as root or with sudo, also while no "
+    "API server answers; pod: short-lived Pods, created on the cluster (its context must be pinned); none: API only.",
+)
+@click.option(
+    "--node",
+    "nodes",
+    multiple=True,
+    metavar="NAME[=[USER@]HOST]",
+    help="With transport ssh: where a node is, if ssh does not know its name, and which there are while no API server "
+    "answers (repeatable).",
 )
 @click.option("--leaf", default="", help="Container of the leaf router.  [default: <cluster>-leaf]")
 @click.option(
@@ -66,6 +75,7 @@ def diagnose(
     context: str | None,
     snapshots: tuple[Path, ...],
     transport: str,
+    nodes: tuple[str, ...],
     leaf: str,
     namespace: str,
     reports: tuple[Path, ...],
@@ -87,6 +97,7 @@ def diagnose(
     Examples:
       chaosext diagnose
       chaosext diagnose --context production-eu --report incident.html
+      chaosext diagnose --context production-eu --transport ssh --node cp-1=root@10.0.0.2 --node w-1=root@10.0.0.5
       chaosext diagnose --context production-eu --keep-snapshot incident.json.gz
       chaosext diagnose --snapshot incident.json.gz -v                           again, offline
       kubectl get nodes,pods,services,endpointslices,events,deployments,replicasets,statefulsets,daemonsets,leases -A \\
@@ -102,7 +113,8 @@ def diagnose(
     """
     _check_options(context, snapshots, keep)
     check_places(reports)
-    sight = _recorded(snapshots) if snapshots else _live(context, transport, leaf, namespace, keep)
+    access = _Access(transport, _destinations(nodes, transport), leaf, namespace)
+    sight = _recorded(snapshots) if snapshots else _live(context, access, keep)
     from chaosext.diagnose.engine import diagnose as diagnosed
 
     found = diagnosed(sight)
@@ -131,30 +143,58 @@ def _recorded(snapshots: tuple[Path, ...]) -> ClusterSight:
     return sight_of(listed)
 
 
-def _live(context: str | None, transport: str, leaf: str, namespace: str, keep: Path | None) -> ClusterSight:
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """How to enter nodes. `destinations`: node -> where ssh finds it; `leaf`: the leaf's container."""
+
+    transport: str
+    destinations: Mapping[str, str]
+    leaf: str
+    namespace: str
+
+
+def _destinations(nodes: tuple[str, ...], transport: str) -> dict[str, str]:
+    """Return node -> its destination. Raises `Refused` for nodes without transport ssh."""
+    from chaosext.model.errors import Refused
+
+    if nodes and transport != SSH:
+        raise Refused("--node: only transport ssh uses it", "set --transport ssh, or leave --node out")
+    parts = [each.partition("=") for each in nodes]
+    return {name: destination or name for name, _, destination in parts}
+
+
+def _live(context: str | None, access: _Access, keep: Path | None) -> ClusterSight:
     from chaosext.cli.snapshot import write_snapshot
     from chaosext.diagnose.cluster_sight import sight_of
     from chaosext.rehearsal.snapshot.snapshot_files import listed_of
 
     context = context_or_current(context)
     say(f"looking at {context}, read-only …", err=True)
-    text = _collected(context, transport, leaf, namespace).text()
+    text = _collected(context, access).text()
     if keep:
         write_snapshot(str(keep), [text])
     return sight_of(listed_of(text))
 
 
-def _collected(context: str, transport: str, leaf: str, namespace: str) -> Collected:
+def _collected(context: str, access: _Access) -> Collected:
     from chaosext.cluster.client import Cluster
     from chaosext.diagnose.collection import collect
 
     cluster = Cluster.connect(context, request_timeout_s=8.0)
-    here = _containers(context) if transport in (AUTO, DOCKER) else ()
-    why = "--transport none" if transport == NONE else "no container of these nodes here; see --transport"
+    here = _containers(context) if access.transport in (AUTO, DOCKER) else ()
+    why = (
+        "--transport none"
+        if access.transport == NONE
+        else "no container of these nodes here; see --transport"
+    )
 
     def shells_of(names: Sequence[str]) -> Mapping[str, NodeShell]:
-        if transport == POD:
-            return _through_pods(context, namespace, names)
+        if access.transport == POD:
+            return _through_pods(context, access.namespace, names)
+        if access.transport == SSH:
+            from chaosext.nodes.ssh_shell import SshShell
+
+            return {name: SshShell(name, access.destinations.get(name, name)) for name in names}
         from chaosext.nodes.transport import shells
 
         return shells(name for name in names if name in here)
@@ -162,9 +202,9 @@ def _collected(context: str, transport: str, leaf: str, namespace: str) -> Colle
     found = collect(
         cluster,
         shells_of,
-        _leaf(context, leaf) if here else None,
+        _leaf(context, access.leaf) if here else None,
         why_blind=why,
-        found_nodes=lambda: here,
+        found_nodes=lambda: here or tuple(access.destinations),
     )
     if not found.api:
         _require_pinned_cluster(cluster)

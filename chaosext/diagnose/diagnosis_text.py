@@ -82,7 +82,7 @@ def diagnosis_screen(
             ScreenBlock(
                 label="Unsettled", texts=[f"{each.what}: {each.why}" for each in found.unsettled], deep=2
             ),
-            ScreenBlock(label="Not seen", texts=found.gaps, deep=2, most=3),
+            ScreenBlock(label="Not seen", texts=found.gaps, deep=2, most=3 if found.symptoms else 8),
             ScreenBlock(label="Normal", texts=found.notes, most=2, least=0),
             ScreenBlock(
                 label="Next", texts=next_steps, tone=Tone.COMMAND, most=2, least=0, are_commands=True

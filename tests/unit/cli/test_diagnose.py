@@ -89,6 +89,7 @@ def test_snapshot_of_a_rehearsal_is_never_healthy_and_has_no_false_cause(
         (["--keep-snapshot", "y.json", "--snapshot", "x.json"], "--keep-snapshot"),
         (["--snapshot", "x.json", "--report", "page.txt"], "--report"),
         (["--snapshot", "missing.json"], "missing.json"),
+        (["--node", "w1=root@10.0.0.5", "--snapshot", "x.json"], "--node"),
     ],
 )
 def test_mistake_is_refused_by_name(
