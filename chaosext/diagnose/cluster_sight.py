@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from chaosext.checks.check_names import BGP, DNS, PODS, XDS
 from chaosext.checks.nodes_ready import KubeletsEvidence, judge_kubelets
 from chaosext.cluster import objects
 from chaosext.cluster.bgp_peers import expected_peers
@@ -46,8 +47,13 @@ KINDS = (
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
-DNS, BGP, XDS = "dns_resolvable", "bgp_established", "xds_synced"
-"""The checks that only a live cluster answers (checks/check_names.py)."""
+MEASURED = {
+    DNS: "DNS lookups from nodes",
+    BGP: "BGP sessions",
+    XDS: "sidecars' xDS state",
+    PODS: "who reaches whose Pods",
+}
+"""The checks that only a live cluster answers -> what they measure."""
 
 LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
 """Annotation of an EndpointSlice: when the Pod or Service changed that it follows (pkg/controller/endpointslice)."""
@@ -90,11 +96,7 @@ class ClusterSight:
         unseen = [kind for kind in WORKLOADS if len(self.with_status(kind)) < len(self.items(kind))]
         if unseen:
             yield f"the status of {', '.join(f'{kind}s' for kind in unseen)}: not in the snapshot"
-        for name, what in (
-            (DNS, "DNS lookups from nodes"),
-            (BGP, "BGP sessions"),
-            (XDS, "sidecars' xDS state"),
-        ):
+        for name, what in MEASURED.items():
             if why_not := self._unmeasured(name):
                 yield f"{what}: {why_not}"
         names = [node.name for node in self.nodes] or sorted(self.blind)
@@ -115,7 +117,7 @@ class ClusterSight:
         found = self.findings.get(check)
         if found is None:
             return "not measured"
-        unknown = next((row.detail for row in self.rows(check, Status.UNKNOWN)), "")
+        unknown = next((row.detail for row in self.rows(check, Status.UNKNOWN) if row.counts), "")
         return unknown or (found.summary if found.status is Status.UNKNOWN else "")
 
     @cached_property

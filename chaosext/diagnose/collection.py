@@ -17,7 +17,7 @@ from chaosext.checks.fan_out import ask_all
 from chaosext.checks.suite import Surroundings, run_checks
 from chaosext.cluster.client import NotFound
 from chaosext.cluster.objects import HEARTBEAT, RENEWAL, Endpoint
-from chaosext.diagnose.cluster_sight import BGP, DNS, LAST_CHANGE, XDS
+from chaosext.diagnose.cluster_sight import LAST_CHANGE, MEASURED
 from chaosext.diagnose.node_sight import NodeSight, cuts_of, host_of, look_at
 from chaosext.model.errors import MALFORMED, ChaosextError, Unreachable, understood
 from chaosext.partition.apply import inspect
@@ -314,7 +314,7 @@ def _measure(
     cluster: Cluster, shells: Mapping[str, NodeShell], leaf: NodeShell | None
 ) -> tuple[Finding, ...]:
     around = Surroundings(cluster=cluster, shells=shells, leaf=leaf, dns_lookups=LOOKUPS)
-    return run_checks((DNS, BGP, XDS), around, timeout_s=WITHIN_S - 5.0)
+    return run_checks(tuple(MEASURED), around, timeout_s=WITHIN_S - 5.0)
 
 
 def _lookups(found: Collected, shells: Mapping[str, NodeShell]) -> tuple[Finding, ...]:

@@ -12,8 +12,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from chaosext.checks.check_names import BGP, DNS, PODS, XDS
 from chaosext.cluster.objects import PROXY_CONTAINER, Pod, parse_time
-from chaosext.diagnose.cluster_sight import BGP, DNS, XDS
 from chaosext.diagnose.node_sight import host_of
 from chaosext.model.errors import MALFORMED
 from chaosext.model.findings import Status
@@ -43,6 +43,7 @@ class SymptomKind(StrEnum):
     DNS = "dns"
     DNS_ENDPOINT = "dns endpoint"
     BGP = "bgp session"
+    ROUTE = "route to Pods"
     XDS = "sidecar"
     SERVICE = "service"
     WORKLOAD = "workload"
@@ -200,6 +201,15 @@ def _bgp(sight: ClusterSight) -> Iterator[Symptom]:
             if not session.established:
                 subject = f"Node/{name} → {session.peer}:179"
                 yield Symptom(kind=SymptomKind.BGP, subject=subject, said=session.state, node=name)
+
+
+def _routes(sight: ClusterSight) -> Iterator[Symptom]:
+    for row in sight.rows(PODS, Status.UNHEALTHY):
+        _, _, host = row.subject.partition(" → Pods on ")
+        if row.counts and host:
+            yield Symptom(
+                kind=SymptomKind.ROUTE, subject=row.subject, said=row.detail, node=host.removeprefix("Node/")
+            )
 
 
 def _names(sight: ClusterSight) -> Iterable[str]:
@@ -538,6 +548,7 @@ FINDERS: Mapping[str, Callable[[ClusterSight], Iterator[Symptom]]] = {
     "cuts of chaosext": _cuts,
     "nodes": _nodes,
     "BGP sessions": _bgp,
+    "routes to Pods": _routes,
     "DNS lookups": _dns,
     "kube-proxy": _nat,
     "conntrack": _flows,

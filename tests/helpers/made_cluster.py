@@ -51,6 +51,7 @@ class MadeCluster:
             "dns_resolvable": [],
             "bgp_established": [],
             "xds_synced": [],
+            "nodes_reach_pods": [],
         }
         for name in IPS:
             self.node(name)
@@ -289,6 +290,12 @@ class MadeCluster:
         ]
         self.checks["bgp_established"] = [
             (f"Node/{node} → {LEAF}:179", "healthy", "Established") for node in (W1, W2)
+        ]
+        self.checks["nodes_reach_pods"] = [
+            (f"Node/{node} → Pods on Node/{other}", "healthy", "open")
+            for node in IPS
+            for other in (W1, W2)
+            if node != other
         ]
         self.checks["xds_synced"] = [
             (f"Pod/shop/{pod['metadata']['name']}", "healthy", "synced") for pod in self.pods_of("cart-")

@@ -60,6 +60,7 @@ def _speakers(patient: Patient) -> list[str]:
 def _follows(patient: Patient, nodes: Sequence[str]) -> Iterator[Symptom]:
     """Yield what unreachable Pods lead to: DNS, sidecars that miss istiod, webhooks that don't answer."""
     yield from patient.of(SymptomKind.DNS, SymptomKind.DNS_ENDPOINT, SymptomKind.XDS, SymptomKind.NOT_CREATED)
+    yield from patient.of(SymptomKind.ROUTE)
     yield from patient.troubled(Trouble.SIDECAR, Trouble.PROBE)
 
 

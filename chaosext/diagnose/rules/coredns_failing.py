@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from chaosext.diagnose.cluster_sight import DNS
+from chaosext.checks.check_names import DNS
 from chaosext.diagnose.knowledge import Cause, DiagnosisRule, FixCommand, keys
 from chaosext.diagnose.symptoms import SymptomKind, Trouble, dns_row
 from chaosext.model.findings import Status

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from chaosext.diagnose.cluster_sight import DNS
+from chaosext.checks.check_names import DNS
 from chaosext.diagnose.knowledge import Cause, DiagnosisRule, FixCommand, Unsettled, keys
 from chaosext.diagnose.symptoms import Symptom, SymptomKind, Trouble, dns_row
 from chaosext.model.findings import Status
@@ -63,7 +63,11 @@ def _is_unreached(patient: Patient, node: str, serving: list[Endpoint]) -> bool:
     if patient.sight.announces(node) is False:
         return True
     is_measured = len(elsewhere) > 0 and set(elsewhere) == {Status.UNHEALTHY}
-    return is_measured and not patient.of(SymptomKind.BGP) and _own_answers(patient, node, serving)
+    return (
+        is_measured
+        and not patient.of(SymptomKind.BGP, SymptomKind.ROUTE)
+        and _own_answers(patient, node, serving)
+    )
 
 
 def _lookups(patient: Patient, node: str, serving: list[Endpoint]) -> list[Status]:

@@ -85,10 +85,13 @@ def _follows(patient: Patient, nodes: Sequence[str]) -> Iterator[Symptom]:
     for each in patient.symptoms:
         is_lost = Trouble.LOST_NODE in each.troubles and each.troubles <= {Trouble.LOST_NODE, Trouble.PENDING}
         is_there = each.kind in (SymptomKind.NAT, SymptomKind.BGP, SymptomKind.NODE) and each.node in nodes
+        is_across = each.kind is SymptomKind.ROUTE and (
+            each.node in nodes or each.subject.partition(" → ")[0].removeprefix("Node/") in nodes
+        )
         is_sidecar = each.kind is SymptomKind.XDS and there.issuperset(each.pods)
         is_ours = each.kind is SymptomKind.API and not each.node
         waits = each.troubles == {Trouble.PENDING} and there.issuperset(each.pods)
-        if is_lost or is_there or is_sidecar or is_ours or waits:
+        if is_lost or is_there or is_across or is_sidecar or is_ours or waits:
             yield each
 
 

@@ -130,6 +130,7 @@ PARTS = (
     "dns_resolvable",
     "bgp_established",
     "xds_synced",
+    "nodes_reach_pods",
     *(f"node {name}" for name in (CP, W1, W2)),
 )
 

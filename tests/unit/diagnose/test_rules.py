@@ -42,9 +42,15 @@ def story(made: MadeCluster) -> None:
 
 
 def leaf_down(made: MadeCluster) -> None:
+    made.fail("nodes_reach_pods", f"Node/{W1} → Pods", "10.244.2.6:80 timed out")
     made.fail("bgp_established", "", "Active")
     made.fail("dns_resolvable", f"Node/{W1} →", "2 of 4 answered: 2 timed out")
     made.fail("dns_resolvable", f"Node/{W2} →", "2 of 4 answered: 2 timed out")
+
+
+def fabric_drops_pods(made: MadeCluster) -> None:
+    made.fail("nodes_reach_pods", f"Pods on Node/{W2}", "10.244.2.6:80 timed out")
+    made.fail("dns_resolvable", f"Node/{W1} → {DNS_IP}", "2 of 4 answered: 2 timed out")
 
 
 def peers_selected_by_a_lost_label(made: MadeCluster) -> None:
@@ -188,6 +194,7 @@ BROKEN = {
     "kube_dns_unreachable": story,
     "bgp_sessions_down": leaf_down,
     "bgp_sessions_down, no peers": peers_selected_by_a_lost_label,
+    "pods_unreachable": fabric_drops_pods,
     "nodes_cut_off": cut_off,
     "own_cut": own_cut,
     "sidecars_without_istiod": istiod_scaled_to_zero,
