@@ -168,7 +168,10 @@ class MadeCluster:
         created: float = 9000,
         injected: bool = False,
     ) -> dict[str, Any]:
-        containers = [{"name": "main"}, *([{"name": "istio-proxy"}] if injected else [])]
+        containers = [
+            {"name": "main", "ports": [{"containerPort": 8080}]},
+            *([{"name": "istio-proxy"}] if injected else []),
+        ]
         tolerations = [
             {
                 "key": f"node.kubernetes.io/{why}",
