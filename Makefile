@@ -66,9 +66,10 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Two for each core: tests wait as long as they compute.
+# Two for each core: tests wait as long as they compute. EXAMPLES: of a property; lean, or thorough (each night)
+EXAMPLES ?= lean
 unit: $(VENV)/.installed
-	$(BIN)/pytest -q -n $$(( 2 * $$(nproc) )) --dist loadfile
+	$(BIN)/pytest -q -n $$(( 2 * $$(nproc) )) --dist loadfile --hypothesis-profile=$(EXAMPLES)
 
 # What starts processes, waits or computes for long is left to `make test`.
 SLOW := cli cluster gameday gate hack nodes oracle sentinel testbed testing test_code_conventions.py run/test_own_rehearsal.py \

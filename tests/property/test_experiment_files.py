@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from example_counts import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -93,13 +94,13 @@ def test_any_value(path: Path, value: Any) -> None:
     assert not understood_or_refused(path, yaml.safe_dump(value))
 
 
-@settings(quick, max_examples=80)
+@settings(quick, max_examples=examples(80))
 @given(place=st.sampled_from(sorted(places(GOOD), key=str)), by=anything)
 def test_the_example_with_anything_in_any_place(path: Path, place: tuple[Any, ...], by: Any) -> None:
     understood_or_refused(path, yaml.safe_dump(replaced(GOOD, place, by)))
 
 
-@settings(quick, max_examples=40)
+@settings(quick, max_examples=examples(40))
 @given(place=st.sampled_from(sorted(places(GOOD), key=str)), key=scalars, value=anything)
 def test_the_example_with_anything_added(path: Path, place: tuple[Any, ...], key: Any, value: Any) -> None:
     changed = copy.deepcopy(GOOD)

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from directories import NODE, whole
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +46,7 @@ def require_reported(change: Callable[[Path], None]) -> None:
             assert compared(compare(read_run(other), data))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 @given(st.sampled_from((*JSON, *LINES)), st.floats(0, 1), st.binary(max_size=8))
 def test_bytes_in_the_middle_of_a_file(name: str, where: float, junk: bytes) -> None:
     def tear(path: Path) -> None:
@@ -56,7 +57,7 @@ def test_bytes_in_the_middle_of_a_file(name: str, where: float, junk: bytes) -> 
     require_reported(tear)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.sampled_from((*JSON, *LINES)), st.data())
 def test_another_value_in_any_place(name: str, data: st.DataObject) -> None:
     def swap(path: Path) -> None:
@@ -71,7 +72,7 @@ def test_another_value_in_any_place(name: str, data: st.DataObject) -> None:
     require_reported(swap)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15))
 @given(st.permutations((*JSON, *LINES)))
 def test_files_under_other_names(names: list[str]) -> None:
     def mix(path: Path) -> None:

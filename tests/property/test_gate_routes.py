@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from listings import (
@@ -260,7 +261,7 @@ def incomplete(draw: st.DrawFn) -> tuple[str, tuple[Item, ...], float]:
 
 
 @given(incomplete())
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_what_is_left_out_never_turns_it_to_go(case: tuple[str, tuple[Item, ...], float]) -> None:
     name, items, cut_for_s = case
     assert decided(items, cut_for_s) is not Decision.GO, name

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from example_counts import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -85,13 +86,13 @@ hopeful = st.fixed_dictionaries(
 
 
 @given(journals | hopeful | st.dictionaries(keys, anything))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_every_journal_leads_to_a_verdict(journal: dict[str, Any]) -> None:
     assert derive(facts_of(journal)).reasons
 
 
 @given(hopeful)
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_a_pass_needs_every_activity_to_have_succeeded(journal: dict[str, Any]) -> None:
     if derive(facts_of(journal)).outcome is not Outcome.PASSED:
         return
@@ -121,7 +122,7 @@ def test_a_cut_without_a_healthy_proof_never_passes(journal: dict[str, Any], sta
 
 
 @given(journals)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50))
 def test_every_journal_can_be_written(
     tmp_path_factory: pytest.TempPathFactory, journal: dict[str, Any]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,7 +120,7 @@ planted = secrets.flatmap(lambda secret: st.tuples(st.just(secret), journal(secr
 
 
 @given(planted)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_no_planted_value_survives_in_the_journal_or_the_verdict(case: tuple[str, Any]) -> None:
     secret, value = case
     kept = redacted(value)
@@ -128,7 +129,7 @@ def test_no_planted_value_survives_in_the_journal_or_the_verdict(case: tuple[str
 
 
 @given(planted)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_redacting_twice_changes_nothing(case: tuple[str, Any]) -> None:
     kept = redacted(case[1])
     assert redacted(kept) == kept
@@ -140,7 +141,6 @@ texts = st.text(min_size=4, max_size=12).filter(
 
 
 @given(st.lists(texts, min_size=1, max_size=5), st.lists(st.text(max_size=5), max_size=6), st.randoms())
-@settings(deadline=None)
 def test_no_known_value_survives_in_any_text(values: list[str], between: list[str], chance: Any) -> None:
     text = "".join(part + chance.choice(values) for part in between)
     said = without(pattern_of(values), text)

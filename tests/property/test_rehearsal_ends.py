@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from crowded import crowds
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,7 +53,7 @@ def counted(method: Callable[..., Any], most: int) -> Callable[..., Any]:
 
 
 @given(crowds(), st.integers(0, 99))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_events_are_bounded_by_nodes_times_pods(case: tuple[World, Plan], seed: int) -> None:
     world, plan = case
     stage, most = SimulationInputs(world, plan), bound(world)
@@ -76,7 +77,7 @@ class Ticking:
 
 
 @given(crowds(most_apps=3), st.integers(1, 60), st.integers(1, 9))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_fewer_simulations_are_never_surer(case: tuple[World, Plan], seconds: int, samples: int) -> None:
     """A budget that is over before all is simulated may only turn an answer into unknown."""
     world, plan = case

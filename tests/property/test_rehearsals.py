@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import ACCELERATED, CALICO, PRODUCTION, ROUTED, cluster, off_control_plane, workers_of
@@ -41,7 +42,7 @@ def plans(draw: st.DrawFn) -> tuple[World, Plan]:
 
 
 @given(plans())
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_a_prediction_is_sound(case: tuple[World, Plan]) -> None:
     world, plan = case
     found = rehearse(world, plan, samples=SAMPLES)
@@ -56,7 +57,7 @@ def test_a_prediction_is_sound(case: tuple[World, Plan]) -> None:
 
 
 @given(plans())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_only_cut_nodes_are_lost_and_emptied(case: tuple[World, Plan]) -> None:
     world, plan = case
     home = {pod.subject: pod.node for pod in world.pods}
@@ -68,14 +69,14 @@ def test_only_cut_nodes_are_lost_and_emptied(case: tuple[World, Plan]) -> None:
 
 
 @given(plans(), st.integers(0, 9))
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_twice_is_the_same_to_the_byte(case: tuple[World, Plan], seed: int) -> None:
     first, second = (json.dumps(rehearse(*case, samples=SAMPLES, seed=seed).to_json()) for _ in range(2))
     assert first == second
 
 
 @given(worlds, st.floats(5.0, 400.0), st.floats(1.0, 300.0))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_a_longer_cut_never_evicts_less(world: World, cut_for_s: float, longer_by_s: float) -> None:
     """Before the shorter cut ends, both are the same."""
 
@@ -90,7 +91,7 @@ def test_a_longer_cut_never_evicts_less(world: World, cut_for_s: float, longer_b
 
 
 @given(worlds, st.floats(5.0, 400.0))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_nothing_is_lost_where_routes_do_not_matter(world: World, cut_for_s: float) -> None:
     """With Pod addresses that the fabric knows itself, DNS is well in the end, given room."""
     plan = Plan(cut_nodes=workers_of(world), cut_for_s=cut_for_s, horizon_s=cut_for_s + 600)

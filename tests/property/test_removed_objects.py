@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from listings import AGENTS, CALICO, CONTROL_PLANE, SMALL, Item, agent, item, listed, node, pod, written
@@ -223,7 +224,7 @@ def incomplete(draw: st.DrawFn) -> tuple[str, tuple[Item, ...], float]:
 
 
 @given(incomplete())
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_an_object_less_never_turns_it_to_go(case: tuple[str, tuple[Item, ...], float]) -> None:
     name, items, cut_for_s = case
     found = decided(items, cut_for_s)

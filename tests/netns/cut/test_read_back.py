@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 import pytest
+from example_counts import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -55,7 +56,7 @@ def cuts(draw: st.DrawFn) -> Cut:
     return Cut(run=run, owner=owner, nodes=(node,), peers=tuple(peers), ttl_s=ttl_s, families=families)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=cuts())
 def test_the_kernels_answer_is_the_cut_again_armed_and_renewed(lab: Lab, cut: Cut) -> None:
     lab.nft(NODE, "flush ruleset\n")
@@ -68,7 +69,7 @@ def test_the_kernels_answer_is_the_cut_again_armed_and_renewed(lab: Lab, cut: Cu
         assert fingerprint(lab.rules(NODE)) == ""
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=cuts(), delay_s=st.floats(15, 60))
 def test_a_delay_is_read_back_as_well(lab: Lab, cut: Cut, delay_s: float) -> None:
     lab.nft(NODE, "flush ruleset\n")

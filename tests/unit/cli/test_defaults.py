@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 import yaml
+from example_counts import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -127,7 +128,7 @@ SECTIONS = st.dictionaries(
         st.sampled_from(["rehearse", "gate", "testbed", "audit", "x"]), SECTIONS | VALUES, max_size=3
     )
 )
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_file_is_understood_or_refused(file: Path, value: Any) -> None:
     file.write_text(yaml.safe_dump(value))
     assert invoke(["config", "show", "rehearse"]) in (0, 20)

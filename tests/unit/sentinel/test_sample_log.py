@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -154,7 +155,7 @@ def test_a_disk_that_was_full_for_longer_than_the_memory_reaches_gets_blanks_for
     assert numbers((tmp_path / FILE).read_bytes())[-50:] == list(range(951, 1001))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(st.lists(st.tuples(st.integers(1, 40), st.booleans()), max_size=12))
 def test_whenever_it_is_read_the_reader_ends_up_with_whole_lines(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, bool]]

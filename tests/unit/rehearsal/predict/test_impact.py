@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import pytest
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import (
@@ -374,7 +375,7 @@ places = st.lists(st.sampled_from([*WORKERS, "cp-1"]), min_size=1, max_size=5)
 
 
 @given(kinds, places, st.sampled_from([20.0, 180.0, 480.0]), st.sampled_from([0, 300, None]), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 def test_counts_are_between_none_and_all_and_the_same_twice(
     owner: str, nodes: list[str], cut_for_s: float, seconds: int | None, tracked: bool
 ) -> None:
@@ -392,7 +393,7 @@ def test_counts_are_between_none_and_all_and_the_same_twice(
 
 
 @given(kinds, places, st.sampled_from([180.0, 480.0]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 def test_a_bound_is_never_better_than_what_tracking_finds(
     owner: str, nodes: list[str], cut_for_s: float
 ) -> None:

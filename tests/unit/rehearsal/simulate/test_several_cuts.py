@@ -7,6 +7,7 @@ from itertools import pairwise
 from math import inf
 
 import pytest
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,7 +132,7 @@ def in_first_cut(lives: Lives, node: int, heal_s: float) -> list[float]:
 
 
 @given(st.integers(12, 120), st.integers(10, 120), st.integers(1, 4), st.integers(1, 20), st.integers(0, 99))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_the_first_cut_is_as_if_it_were_alone(
     on_s: int, off_s: int, times: int, nodes: int, seed: int
 ) -> None:
@@ -146,7 +147,7 @@ def test_the_first_cut_is_as_if_it_were_alone(
 
 
 @given(st.integers(3, 60), st.integers(1, 90), st.integers(2, 6), st.integers(1, 12), st.integers(0, 99))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_a_nodes_episodes_are_one_after_the_other_and_begin_and_end_as_they_can(
     on_s: int, off_s: int, times: int, nodes: int, seed: int
 ) -> None:

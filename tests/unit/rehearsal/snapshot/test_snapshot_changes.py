@@ -6,6 +6,7 @@ import json
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_snapshots import deployment, leafed, node, pod, reflected, written
@@ -62,7 +63,7 @@ def snapshots(draw: st.DrawFn) -> Objects:
     return objects
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(snapshots(), snapshots())
 def test_all_changes_together_make_the_second_snapshot_of_the_first(
     tmp_path_factory: pytest.TempPathFactory, one: Objects, other: Objects
@@ -75,7 +76,7 @@ def test_all_changes_together_make_the_second_snapshot_of_the_first(
     assert facts(world_of(made)) == facts(world_of(after))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 @given(snapshots(), snapshots())
 def test_changes_are_the_same_both_ways(
     tmp_path_factory: pytest.TempPathFactory, one: Objects, other: Objects

@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 from checkout import ROOT
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import cluster, off_control_plane
@@ -111,7 +112,7 @@ def test_the_decision_and_its_exit_code_come_first() -> None:
 TEXTS = st.text(max_size=400)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.lists(
         st.tuples(TEXTS, TEXTS, st.sampled_from([Status.UNHEALTHY, Status.UNKNOWN])), min_size=1, max_size=20

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from checkout import ROOT
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import (
@@ -265,7 +266,7 @@ def predictions(draw: st.DrawFn) -> Prediction:
     )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 @given(predictions(), st.lists(WORDS, max_size=9))
 def test_every_prediction_fits_on_the_screen(found: Prediction, commands: list[str]) -> None:
     world, plan = made()["long-names"]

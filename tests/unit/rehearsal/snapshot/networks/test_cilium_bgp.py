@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import node
@@ -87,7 +88,7 @@ def announced(found: list[tuple[str, Any]]) -> tuple[set[str], list[str]]:
 
 
 @given(every)
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_what_is_kept_says_the_same_as_the_whole(found: list[tuple[str, Any]]) -> None:
     with suppress(*MALFORMED):
         whole = announced(found)
