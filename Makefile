@@ -66,10 +66,11 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Two for each core: tests wait as long as they compute. EXAMPLES: of a property; lean, or thorough (each night)
+# Two for each core: tests wait as long as they compute. In the order of `testpaths`, not by the number of tests in a
+# module: tests/trust is the longest one, and must not begin last. EXAMPLES: of a property; lean, or thorough (each night)
 EXAMPLES ?= lean
 unit: $(VENV)/.installed
-	$(BIN)/pytest -q -n $$(( 2 * $$(nproc) )) --dist loadfile --hypothesis-profile=$(EXAMPLES)
+	$(BIN)/pytest -q -n $$(( 2 * $$(nproc) )) --dist loadfile --no-loadscope-reorder --hypothesis-profile=$(EXAMPLES)
 
 # What starts processes, waits or computes for long is left to `make test`.
 SLOW := cli cluster gameday gate hack nodes oracle sentinel testbed testing test_code_conventions.py run/test_own_rehearsal.py \
