@@ -207,10 +207,32 @@ def _play(
                 player.progress.line(_headline(review))
         except CellNotPlayed as error:
             failed[cell.name] = f"{error.step}: {error.message}"
-            player.progress.line(f"{cell}: not played: {error.step}: {error.message}")
+            player.progress.line(f"{cell}: not played: {error.step}: {error.message}; {error.fix}")
             if not keep_going:
                 break
     return played, failed
+
+
+@matrix.command("keep")
+@click.argument("name", metavar="CELL")
+@click.argument("run", metavar="RUN")
+@KEPT
+@answers()
+def keep(name: str, run: str, kept: Path, form: Form) -> int:
+    """Keep RUN (its directory, or its id) as one of CELL: a run of the incident's experiment on such a testbed.
+
+    The rehearsal that the run wrote before its cut is the prediction, dated by that file.
+
+    Exit code: 0 the outcome was predicted, 10 it was not, 30 the run shows nothing.
+    """
+    from chaosext.matrix.cells import MatrixCell
+    from chaosext.matrix.kept_runs import MatrixStore
+    from chaosext.matrix.play_cell import keep_run
+    from chaosext.run.session.run_directory import found_run
+
+    review = keep_run(MatrixStore(kept), MatrixCell.named(name), found_run(run))
+    say_answer(review.to_json(), _lines(review), form)
+    return 0 if review.is_foreseen else NOT_AS_PREDICTED
 
 
 @matrix.command()

@@ -30,18 +30,10 @@ def cell_experiment(cell: MatrixCell, main: Mapping[str, Any], context: str) -> 
     made["secrets"]["kubernetes"]["KUBERNETES_CONTEXT"] = context
     if cell.variant == PRODUCTION:
         made["configuration"] |= FOR_PRODUCTION
-    if cell.dns == "dns-daemonset":
-        probes = made["steady-state-hypothesis"]["probes"]
-        made["steady-state-hypothesis"]["probes"] = [each for each in probes if not _asks_deployment(each)]
     if cell.cut_for_s is not None:
         made["configuration"]["ttl_s"] = cell.cut_for_s + SPARE_S
         made["method"] = list(_waiting(made["method"], cell.cut_for_s - PROVEN_S))
     return made
-
-
-def _asks_deployment(activity: Mapping[str, Any]) -> bool:
-    """Whether a probe asks for kube-dns' Deployment, which a DaemonSet has not."""
-    return str(activity["provider"]["module"]).startswith("chaosk8s.deployment")
 
 
 def _waiting(method: list[dict[str, Any]], pause_s: float) -> Iterator[dict[str, Any]]:

@@ -120,7 +120,7 @@ class KeptRun:
             **msgspec.to_builtins(self.before),
             "versions": dict(self.versions),
             "up_s": self.up_s,
-            "prevents": msgspec.to_builtins(self.prevents),
+            "prevents": [msgspec.to_builtins(each) for each in self.prevents],
             "result": dict(self.result),
             "timeline": [event.to_json() for event in self.timeline],
         }

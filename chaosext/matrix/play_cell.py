@@ -25,10 +25,16 @@ from chaosext.model.files import opened, read_file, unzipped, write_whole
 from chaosext.model.printable import json_text
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
+from chaosext.rehearsal.predict.predict import rehearse
 from chaosext.rehearsal.predict.recommendations import advised
+from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.simulate.time_budget import TimeBudget
-from chaosext.report.data.run_data import read_run
+from chaosext.rehearsal.snapshot.cut_targets import cut_nodes
+from chaosext.rehearsal.snapshot.reader import read_snapshot
+from chaosext.report.data.run_data import REHEARSAL, RESULT, read_run
+from chaosext.run.course import AFTERWARDS_S
 from chaosext.run.preflight import SNAPSHOT, RehearsedCourse, rehearse_into
+from chaosext.run.session.run_directory import LATEST
 from chaosext.testbed import versions
 from chaosext.testbed.commands import CommandFailed, run_command
 
@@ -47,6 +53,10 @@ ADVISED_WITHIN_S = 60.0
 
 SEEN_OUTCOMES = frozenset({Outcome.PASSED, Outcome.DEVIATED})
 """Only a run that ends with one of these shows what the cell does."""
+
+
+SPEAKER = "chaosext: "
+"""What a command's own message begins with."""
 
 
 class CellNotPlayed(ChaosextError):
@@ -142,21 +152,15 @@ class CellPlayer:
         """Run the experiment, and return the run's directory. Raises `CellNotPlayed` if it shows nothing."""
         root = self.runs / cell.name.replace("/", "_")
         words = ("run", str(experiment), "--run-dir", str(root), "--plain")
-        failed = ""
+        latest, failed = root / LATEST, ""
+        before = latest.resolve()
         try:
             self._step(cell, "run", *words, within_s=RUN_WITHIN_S)
         except CellNotPlayed as error:
             failed = error.message
-        directory = (root / "latest").resolve()
-        outcome = read_run(directory).result.verdict if (root / "latest").exists() else None
-        if outcome is None:
+        directory = latest.resolve()
+        if directory in (before, latest):
             raise CellNotPlayed("run", failed or "the run left no directory")
-        if outcome.outcome is Outcome.UNSAFE:
-            raise Unsafe(f"{cell}: {'; '.join(outcome.reasons)}", f"see {directory}, and `chaosext status`")
-        if outcome.outcome not in SEEN_OUTCOMES:
-            raise CellNotPlayed(
-                "run", f"{outcome.headline}: {'; '.join(outcome.reasons)}", f"see {directory}"
-            )
         return directory
 
     def _step(self, cell: MatrixCell, step: str, *words: str, within_s: float) -> None:
@@ -168,7 +172,46 @@ class CellPlayer:
                     [sys.executable, "-m", "chaosext", *words], timeout_s=within_s, log=log.absolute()
                 )
             except CommandFailed as error:
-                raise CellNotPlayed(step, error.message, error.fix) from error
+                raise CellNotPlayed(step, _said(error), f"see {log}") from error
+
+
+def keep_run(store: MatrixStore, cell: MatrixCell, directory: Path) -> CellReview:
+    """Keep a run that was played otherwise, with its own rehearsal as the prediction, dated by that file.
+
+    Raises `CellNotPlayed` if it has none, or shows nothing.
+    """
+    try:
+        prediction = parse_json(read_file(directory / REHEARSAL, most=JSON_BYTES))
+        written_at = datetime.fromtimestamp((directory / REHEARSAL).stat().st_mtime, UTC)
+        snapshot = _json_of(directory / SNAPSHOT)
+        before = CellPrediction.of(cell, prediction, snapshot, written_at)
+        found = _rehearsed_again(directory / SNAPSHOT, prediction)
+    except (OSError, *MALFORMED) as error:
+        raise CellNotPlayed("predict", f"{directory} has no rehearsal that can be read: {error}") from error
+    kept = _kept(before, directory, _versions(cell, snapshot), None, tuple(_prevents(found)))
+    store.keep(kept)
+    return CellReview(kept)
+
+
+def _rehearsed_again(snapshot: Path, prediction: Mapping[str, Any]) -> RehearsedCourse:
+    """Return the prediction of the same cut, from which mitigations are tried: when it heals, and is rolled back."""
+    world = read_snapshot([snapshot])
+    times = {each["kind"]: float(each["t_s"]) for each in prediction["timeline"]}
+    rollback_s = times.get(Kind.ROLLBACK)
+    plan = Plan(
+        cut_nodes=cut_nodes(world, ""),
+        cut_for_s=times[Kind.HEAL],
+        horizon_s=(rollback_s or times[Kind.HEAL]) + AFTERWARDS_S,
+        rollback_s=rollback_s,
+    )
+    found = rehearse(world, plan, with_timeline=False, budget=TimeBudget.of(ADVISED_WITHIN_S))
+    return RehearsedCourse(world=world, plan=plan, prediction=found)
+
+
+def _said(error: CommandFailed) -> str:
+    """Return the message of a command of chaosext that failed, without its progress."""
+    own = [line for line in error.message.splitlines() if line.startswith(SPEAKER)]
+    return own[-1].removeprefix(SPEAKER) if own else error.message
 
 
 def _now() -> str:
@@ -196,12 +239,21 @@ def _kept(
     up_s: float | None,
     prevents: tuple[Prevention, ...],
 ) -> KeptRun:
-    """Return the run in `directory` as it is kept. Raises `CellNotPlayed` if a file of it can't be read."""
+    """Return the run in `directory` as it is kept.
+
+    Raises `CellNotPlayed` if a file of it can't be read, or it shows nothing, and `Unsafe` if it may have left a cut.
+    """
     try:
-        result = parse_json(read_file(directory / "result.json", most=JSON_BYTES))
+        result = parse_json(read_file(directory / RESULT, most=JSON_BYTES))
         data = read_run(directory)
     except (OSError, *MALFORMED) as error:
         raise CellNotPlayed("run", f"{directory} can't be read: {error}") from error
+    verdict = data.result.verdict
+    said = f"{verdict.headline}: {'; '.join(verdict.reasons)}"
+    if verdict.outcome is Outcome.UNSAFE:
+        raise Unsafe(f"{before.cell}: {said}", f"see {directory}, and `chaosext status`")
+    if verdict.outcome not in SEEN_OUTCOMES:
+        raise CellNotPlayed("run", said, f"see {directory}")
     kept = KeptRun(
         before=before,
         result=result,
@@ -210,7 +262,10 @@ def _kept(
         up_s=up_s,
         prevents=prevents,
     )
-    return KeptRun.from_json(parse_json(json_text(kept.to_json())))
+    try:
+        return KeptRun.from_json(parse_json(json_text(kept.to_json())))
+    except MALFORMED as error:
+        raise CellNotPlayed("run", f"{directory} proves nothing: {error}") from error
 
 
 def _versions(cell: MatrixCell, snapshot: Mapping[str, Any]) -> dict[str, str]:

@@ -47,12 +47,6 @@ def test_production_timings_give_the_control_plane_time_to_evict(main: dict[str,
     assert (found.lasts_s, found.moves_s, found.settle_s) == (600.0, 480.0, 300.0)
 
 
-def test_dns_in_a_daemonset_is_not_asked_for_its_deployment(main: dict[str, Any]) -> None:
-    made = cell_experiment(MatrixCell.named("flannel/istio/dns-daemonset"), main, "kind-matrix")
-    modules = {each["provider"]["module"] for each in made["steady-state-hypothesis"]["probes"]}
-    assert modules == {"chaosext.probes"}
-
-
 @pytest.mark.parametrize("cell", planned_cells()[::10], ids=str)
 def test_experiment_of_every_cell_loads_and_cuts(cell: MatrixCell, main: dict[str, Any]) -> None:
     assert course(cell.name, main).lasts_s > 60

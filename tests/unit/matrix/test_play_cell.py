@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from runs import run
 from chaosext.matrix import play_cell
 from chaosext.matrix.cells import MatrixCell
 from chaosext.matrix.kept_runs import MatrixStore
-from chaosext.matrix.play_cell import CellNotPlayed, CellPlayer
+from chaosext.matrix.play_cell import CellNotPlayed, CellPlayer, keep_run
 from chaosext.model.errors import Refused, Unsafe
 from chaosext.run.preflight import SNAPSHOT
 from chaosext.testbed.commands import CommandFailed
@@ -25,6 +26,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STORY = MatrixCell.named("calico-bgp")
+
+
+def leave_run(directory: Path, story: str) -> Path:
+    """Write what a run leaves."""
+    directory.mkdir(parents=True)
+    result = run(story).result
+    told = result.to_json() | {
+        "run": directory.name,
+        "started_at": STARTED.isoformat(),
+        "cut_at": STARTED.replace(year=2099).isoformat(),
+    }
+    (directory / "result.json").write_text(json.dumps(told))
+    lines = [json.dumps(event.to_json()) for event in result.events]
+    (directory / "timeline.jsonl").write_text("\n".join(lines) + "\n")
+    return directory
 
 
 class Bed:
@@ -53,14 +69,8 @@ class Bed:
 
     def _leave_run(self, root: Path) -> None:
         self.predicted_before_run = any((self.root / "matrix").rglob("prediction.json"))
-        data = run(self.story)
-        directory = root / data.result.run
-        directory.mkdir(parents=True, exist_ok=True)
-        cut_at = STARTED.replace(year=2099).isoformat()
-        result = data.result.to_json() | {"started_at": STARTED.isoformat(), "cut_at": cut_at}
-        (directory / "result.json").write_text(json.dumps(result))
-        lines = [json.dumps(event.to_json()) for event in data.result.events]
-        (directory / "timeline.jsonl").write_text("\n".join(lines) + "\n")
+        count = len(list(root.glob("2*")))
+        directory = leave_run(root / f"20261130t2000{count:02}0000", self.story)
         (root / "latest").unlink(missing_ok=True)
         (root / "latest").symlink_to(directory.name)
 
@@ -128,6 +138,56 @@ def test_cell_that_can_not_be_predicted_is_not_run(bed: Bed, monkeypatch: pytest
     with pytest.raises(CellNotPlayed, match="no permission"):
         list(bed.player.play(STORY))
     assert not any(each.startswith("run") for each in bed.commands)
+
+
+def test_run_that_leaves_no_directory_is_not_mistaken_for_the_last_one(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(bed.player.play(STORY))
+    monkeypatch.setattr(bed, "_leave_run", lambda _: None)
+    with pytest.raises(CellNotPlayed, match="left no directory"):
+        list(bed.player.play(STORY))
+    assert len(bed.player.store.runs()) == 1
+
+
+def test_reason_of_a_failure_is_the_command_s_own_message(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise CommandFailed(
+            "`chaosext testbed up` ended: [ 1.0 s] Create\nchaosext: no node is Ready\n     fix: wait"
+        )
+
+    monkeypatch.setattr(play_cell, "run_command", fail)
+    with pytest.raises(CellNotPlayed, match=r"^no node is Ready: see \S+log$"):
+        list(bed.player.play(STORY))
+
+
+def test_run_that_was_played_otherwise_is_kept_with_its_own_rehearsal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(play_cell, "_rehearsed_again", lambda *_: None)
+    monkeypatch.setattr(play_cell, "_prevents", lambda _: ())
+    directory = leave_run(tmp_path / "20261130t2000000000", "deviated-rollback-verified")
+    store = MatrixStore(tmp_path / "matrix")
+    with pytest.raises(CellNotPlayed, match="no rehearsal"):
+        keep_run(store, STORY, directory)
+    (directory / "rehearsal.json").write_text(json.dumps(prediction(DEAD_IN_MOST, "deviated")))
+    (directory / SNAPSHOT).write_bytes(gzip.compress(b'{"items": []}'))
+    assert keep_run(store, STORY, directory).is_foreseen
+    assert [each.run for each in store.runs()] == [directory.name]
+
+
+def test_rehearsal_that_is_newer_than_the_cut_predicts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(play_cell, "_rehearsed_again", lambda *_: None)
+    monkeypatch.setattr(play_cell, "_prevents", lambda _: ())
+    directory = leave_run(tmp_path / "20261130t2000000000", "deviated-rollback-verified")
+    (directory / "rehearsal.json").write_text(json.dumps(prediction(DEAD_IN_MOST, "deviated")))
+    (directory / SNAPSHOT).write_bytes(gzip.compress(b'{"items": []}'))
+    late = STARTED.replace(year=2099).timestamp() + 1
+    os.utime(directory / "rehearsal.json", (late, late))
+    with pytest.raises(CellNotPlayed, match="not older than the cut"):
+        keep_run(MatrixStore(tmp_path / "matrix"), STORY, directory)
 
 
 def test_run_that_may_have_left_a_cut_ends_everything(bed: Bed) -> None:
