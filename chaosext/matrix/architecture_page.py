@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from chaosext.matrix.cell_review import Accuracy, CellReview, repeated
 from chaosext.matrix.cells import MESHES, NETWORKS, SAME_AS, MatrixCell, planned_cells
 from chaosext.matrix.documented import DOCUMENTED
+from chaosext.matrix.machine_lateness import LATE_S
 from chaosext.rehearsal.simulate.prediction import Dns, said_share
 from chaosext.report.units import duration, listed, moment
 
@@ -265,13 +266,19 @@ def _accuracy(reviews: Sequence[CellReview], explanations: Sequence[Explanation]
     yield from ("", "## How right the predictions were", "")
     yield "| | |"
     yield "|---|---|"
-    yield f"| cells seen | {len({each.kept.cell for each in reviews})}, in {found.runs} runs |"
+    yield f"| cells seen; runs | {len({each.kept.cell for each in reviews})}; {found.runs} |"
     yield f"| DNS after the heal among the predicted outcomes | {found.foreseen} of {found.runs} |"
     yield f"| predicted verdict observed | {found.verdicts} of {found.runs} |"
-    share = f" ({said_share(found.in_time / found.expected)})" if found.expected else ""
-    yield f"| expected events that came in their time | {found.in_time:,} of {found.expected:,}{share} |"
+    yield f"| expected events that came in their time | {_in_time(found)} |"
+    punctual = Accuracy.of([each for each in reviews if not each.is_late])
+    yield f"| the same, on a machine less than {LATE_S:g} s late (runs: {punctual.runs}) | {_in_time(punctual)} |"
     yield from _repeats(repeated(reviews))
     yield from _misses(reviews, explanations)
+
+
+def _in_time(found: Accuracy) -> str:
+    share = f" ({said_share(found.in_time / found.expected)})" if found.expected else ""
+    return f"{found.in_time:,} of {found.expected:,}{share}"
 
 
 def _repeats(counts: Sequence[Calibration]) -> Iterator[str]:
@@ -299,11 +306,13 @@ def _misses(reviews: Sequence[CellReview], explanations: Sequence[Explanation]) 
         "Every difference between a run and its prediction; those alike in one row:",
         "",
     )
-    yield "| cell | run | difference | explanation |"
-    yield "|---|---|---|---|"
+    yield "| cell | run | machine | difference | explanation |"
+    yield "|---|---|---|---|---|"
     for review, miss, alike in rows:
         kept, more = review.kept, f", and {alike - 1} more like it" if alike > 1 else ""
-        yield f"| {kept.cell} | {kept.run} | {_cell_text(miss)}{more} | {_explained(kept.cell, miss, explanations)} |"
+        late = "not measured" if kept.late_s is None else f"{kept.late_s:.1f} s late"
+        why = _explained(kept, miss, explanations)
+        yield f"| {kept.cell} | {kept.run} | {late} | {_cell_text(miss)}{more} | {why} |"
 
 
 OF_ONE_POD = re.compile(r"-(?:[a-z0-9]{5}\b|\*)|after .*")
@@ -318,11 +327,13 @@ def _grouped(misses: Sequence[str]) -> Iterator[tuple[str, int]]:
     return ((alike[0], len(alike)) for alike in found.values())
 
 
-def _explained(cell: MatrixCell, miss: str, explanations: Iterable[Explanation]) -> str:
+def _explained(kept: KeptRun, miss: str, explanations: Iterable[Explanation]) -> str:
     found = (
         each.why
         for each in explanations
-        if fnmatchcase(cell.name, each.cells) and fnmatchcase(miss, each.difference)
+        if fnmatchcase(kept.cell.name, each.cells)
+        and fnmatchcase(kept.run, each.runs)
+        and fnmatchcase(miss, each.difference)
     )
     return next(found, "**not explained**")
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from chaosext.matrix.calibration import Calibration
+from chaosext.matrix.machine_lateness import LATE_S
 from chaosext.model.findings import Status
 from chaosext.model.result import Lane, VerdictRule
 from chaosext.model.timeline import Kind
@@ -77,6 +78,11 @@ class CellReview:
         """What was not as predicted, in lines."""
         unforeseen = f"DNS {self.dns_after} after the heal, which was not predicted"
         return (*(() if self.is_foreseen else (unforeseen,)), *all_differences(self.hindsight))
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the machine was too busy for its times to say something about Kubernetes, or nobody measured."""
+        return self.kept.late_s is None or self.kept.late_s >= LATE_S
 
     # -- what was seen
 
@@ -228,6 +234,7 @@ class CellReview:
             "foreseen": self.is_foreseen,
             "expected_events": found.expectations,
             "in_time": found.right,
+            "late_s": self.kept.late_s,
             "misses": list(self.misses),
         }
 

@@ -81,6 +81,7 @@ class KeptRun:
     Attributes:
         versions: component -> version.
         up_s: how long `testbed up` took in seconds; None if the testbed was up already.
+        late_s: how late the machine was while the run lasted, in seconds; None if that was not measured.
         prevents: mitigations tried on the snapshot, whether or not they help.
     """
 
@@ -89,6 +90,7 @@ class KeptRun:
     timeline: tuple[Event, ...]
     versions: Mapping[str, str]
     up_s: Finite | None = None
+    late_s: Finite | None = None
     prevents: tuple[Prevention, ...] = ()
 
     @property
@@ -120,6 +122,7 @@ class KeptRun:
             **msgspec.to_builtins(self.before),
             "versions": dict(self.versions),
             "up_s": self.up_s,
+            "late_s": self.late_s,
             "prevents": [msgspec.to_builtins(each) for each in self.prevents],
             "result": dict(self.result),
             "timeline": [event.to_json() for event in self.timeline],
@@ -139,6 +142,7 @@ class KeptRun:
             timeline=msgspec.convert(value["timeline"], tuple[Event, ...]),
             versions=msgspec.convert(value["versions"], dict[str, str]),
             up_s=msgspec.convert(value["up_s"], Finite | None),
+            late_s=msgspec.convert(value["late_s"], Finite | None),
             prevents=msgspec.convert(value["prevents"], tuple[Prevention, ...]),
         )
         _require_foretold(kept)
@@ -168,11 +172,12 @@ class CellFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Why something was not as predicted. `cells` and `difference` are patterns, as of file names."""
+    """Why something was not as predicted. `cells`, `runs` and `difference` are patterns, as of file names."""
 
-    cells: str
     difference: str
     why: str
+    cells: str = "*"
+    runs: str = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +212,7 @@ class MatrixStore:
         try:
             return msgspec.convert(value, tuple[Explanation, ...])
         except MALFORMED as error:
-            fix = "write a list of mappings with cells, difference and why"
+            fix = "write a list of mappings with difference, why, and optionally cells and runs"
             raise Refused(f"explanations {path}: {error}", fix) from None
 
     def promise(self, before: CellPrediction) -> Path:

@@ -19,6 +19,7 @@ from chaosext.experiment.resolve import resolve
 from chaosext.matrix.cell_experiment import MAIN, cell_experiment
 from chaosext.matrix.cell_review import CellReview
 from chaosext.matrix.kept_runs import CellFailure, CellPrediction, KeptRun, Prevention
+from chaosext.matrix.machine_lateness import LATE_S, MachineLateness
 from chaosext.model.bounded_json import JSON_BYTES, parse_json
 from chaosext.model.errors import MALFORMED, ChaosextError, Unsafe
 from chaosext.model.files import opened, read_file, unzipped, write_whole
@@ -128,10 +129,20 @@ class CellPlayer:
             with self.progress.stage(f"{cell}: predict"):
                 before, found = self._predicted(cell, experiment, Path(place))
             self.progress.line(f"{cell}: {found.prediction.headline} (prediction {before.sha256[:12]})")
-            directory = self._run(cell, experiment)
+            with MachineLateness() as machine:
+                directory = self._run(cell, experiment)
+        if machine.late_s >= LATE_S:
+            self.progress.line(f"{cell}: the machine was {machine.late_s:.1f} s late; its times say little")
         with self.progress.stage(f"{cell}: simulate mitigations"):
             prevents = tuple(_prevents(found))
-        return _kept(before, directory, _versions(cell, before.snapshot), up_s, prevents)
+        return _kept(
+            before,
+            directory,
+            versions=_versions(cell, before.snapshot),
+            up_s=up_s,
+            late_s=round(machine.late_s, 2),
+            prevents=prevents,
+        )
 
     def _predicted(
         self, cell: MatrixCell, experiment: Path, place: Path
@@ -188,7 +199,7 @@ def keep_run(store: MatrixStore, cell: MatrixCell, directory: Path) -> CellRevie
         found = _rehearsed_again(directory / SNAPSHOT, prediction)
     except (OSError, *MALFORMED) as error:
         raise CellNotPlayed("predict", f"{directory} has no rehearsal that can be read: {error}") from error
-    kept = _kept(before, directory, _versions(cell, snapshot), None, tuple(_prevents(found)))
+    kept = _kept(before, directory, versions=_versions(cell, snapshot), prevents=tuple(_prevents(found)))
     store.keep(kept)
     return CellReview(kept)
 
@@ -232,14 +243,8 @@ def _prevents(found: RehearsedCourse) -> Iterator[Prevention]:
             yield Prevention(mitigation=each.mitigation, passes=round(each.passes, 3))
 
 
-def _kept(
-    before: CellPrediction,
-    directory: Path,
-    made_with: Mapping[str, str],
-    up_s: float | None,
-    prevents: tuple[Prevention, ...],
-) -> KeptRun:
-    """Return the run in `directory` as it is kept.
+def _kept(before: CellPrediction, directory: Path, **about: Any) -> KeptRun:
+    """Return the run in `directory` as it is kept, with more that is known `about` it.
 
     Raises `CellNotPlayed` if a file of it can't be read, or it shows nothing, and `Unsafe` if it may have left a cut.
     """
@@ -258,9 +263,7 @@ def _kept(
         before=before,
         result=result,
         timeline=tuple(event for event in data.result.events if event.kind is not Kind.CLOCK),
-        versions=made_with,
-        up_s=up_s,
-        prevents=prevents,
+        **about,
     )
     try:
         return KeptRun.from_json(parse_json(json_text(kept.to_json())))

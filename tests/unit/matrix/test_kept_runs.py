@@ -140,7 +140,8 @@ def test_run_is_read_as_reports_read_it() -> None:
 
 
 def test_versions_are_kept(tmp_path: Path) -> None:
-    kept: KeptRun = replace(kept_cell(STORY), versions={"Calico": "v3.28.5"}, up_s=91.5)
+    kept: KeptRun = replace(kept_cell(STORY), versions={"Calico": "v3.28.5"}, up_s=91.5, late_s=0.3)
     store = MatrixStore(tmp_path)
     store.keep(kept)
-    assert (store.runs()[0].versions, store.runs()[0].up_s) == ({"Calico": "v3.28.5"}, 91.5)
+    found = store.runs()[0]
+    assert (found.versions, found.up_s, found.late_s) == ({"Calico": "v3.28.5"}, 91.5, 0.3)
