@@ -178,7 +178,8 @@ def images_of(images: ImageSet) -> tuple[str, ...]:
     return images.calico_node_image, images.calico_cni_image
 
 
-def _route_through_leaf(inputs: NetworkInputs, _node: NodeContainer) -> str:
+def route_through_leaf(inputs: NetworkInputs, _node: NodeContainer) -> str:
+    """Return the script that sends traffic for unknown Pod addresses to the leaf, which drops it silently."""
     return route_script(pod_subnet=inputs.pod_subnet, leaf_ip=inputs.leaf_ip)
 
 
@@ -187,7 +188,7 @@ CALICO_BGP = NetworkSetup(
     agent=AGENT,
     agent_images=images_of,
     has_leaf_session=is_worker,
-    node_script=_route_through_leaf,
+    node_script=route_through_leaf,
     cni_is_usable=CNI_IS_USABLE,
 )
 """The incident's network: workers peer with the leaf, control-plane nodes have no session."""

@@ -1,5 +1,7 @@
 """Calico whose nodes exchange Pod routes among themselves, without the leaf: by a mesh, by reflectors, or by VXLAN.
 
+The leaf drops traffic for Pod addresses to which a node has no route, as the fabric of a datacenter does.
+
 Source: Calico's documentation (docs.tigera.io), "Configure BGP peering" and "Overlay networking"; upstream's
 calico.yaml and calico-vxlan.yaml. Pure.
 """
@@ -16,6 +18,7 @@ from chaosext.testbed.networks.calico import (
     calico_batches,
     images_of,
     mesh_off,
+    route_through_leaf,
 )
 from chaosext.testbed.networks.network_setup import NetworkInputs, NetworkSetup, is_control_plane
 
@@ -83,6 +86,7 @@ CALICO_MESH = NetworkSetup(
     agent=AGENT,
     agent_images=images_of,
     has_node_session=_all_nodes,
+    node_script=route_through_leaf,
     cni_is_usable=CNI_IS_USABLE,
 )
 """Calico's default, without its overlay: a session between any two nodes, and no BGP object at all."""
@@ -92,6 +96,7 @@ CALICO_REFLECTORS = NetworkSetup(
     agent=AGENT,
     agent_images=images_of,
     has_node_session=has_reflector,
+    node_script=route_through_leaf,
     node_marks=reflector_marks,
     cni_is_usable=CNI_IS_USABLE,
 )
@@ -127,6 +132,10 @@ CALICO_REFLECTORS_BESIDE = replace(
 """The same with the mitigation reflectors-off-control-plane: two workers reflect routes, too."""
 
 CALICO_VXLAN = NetworkSetup(
-    batches=_vxlan_batches, agent=AGENT, agent_images=images_of, cni_is_usable=CNI_IS_USABLE
+    batches=_vxlan_batches,
+    agent=AGENT,
+    agent_images=images_of,
+    node_script=route_through_leaf,
+    cni_is_usable=CNI_IS_USABLE,
 )
 """Felix makes a tunnel to every node from what the API server says; there is no BGP."""
