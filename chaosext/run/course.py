@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from chaosext.experiment.activity_names import (
@@ -45,7 +46,8 @@ class Course:
 
     `lasts_s`: the (first) cut, as far as the experiment says: until it is healed or expires.
     `later`: begin and end of each later cut, counted from the first begin.
-    `moves_s`: how long it waits for kube-dns to move before it heals; None: it doesn't wait for that.
+    `moves_s`: how long it waits for kube-dns to move before it heals; None: it doesn't wait for that. It begins to wait
+    `begins_s` after the cut, and heals `holds_s` after the wait, infinite if that is unknown.
     `settle_s`: from the last heal to the rollback; None: no rollback.
     `doubts`: why the real cut differs from the rehearsed one.
     """
@@ -53,8 +55,19 @@ class Course:
     lasts_s: float
     later: Periods = ()
     moves_s: float | None = None
+    begins_s: float = 0.0
+    holds_s: float = 0.0
     settle_s: float | None = None
     doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def waits_until_s(self) -> float:
+        """When it heals at the latest, in seconds from the cut."""
+        return self.healed_s(self.begins_s + (self.moves_s or 0.0))
+
+    def healed_s(self, moved_s: float) -> float:
+        """When it heals, in seconds from the cut, if kube-dns has moved by `moved_s`; at the latest when it expires."""
+        return min(self.lasts_s, max(self.begins_s, moved_s) + self.holds_s)
 
     def plan(self, world: World, nodes: frozenset[str], cut_for_s: float) -> Plan:
         """The plan of a (first) cut of this length, soon after the snapshot, and of the later ones."""
@@ -85,8 +98,17 @@ def course_of(resolved: Resolved) -> Course | None:
     moves_s = None
     if not later and not resolved.settings.is_sealed and method.heals:
         moves_s = method.argument(KUBE_DNS_MOVED, "timeout_s")
-    lasts_s = max(wish.ttl_s for wish in wishes.values()) if moves_s is not None else first
-    return Course(lasts_s=lasts_s, later=tuple(later), moves_s=moves_s, settle_s=settle_s, doubts=doubts)
+    if moves_s is None:
+        return Course(lasts_s=first, later=tuple(later), settle_s=settle_s, doubts=doubts)
+    begins_s, holds_s = method.around_move()
+    return Course(
+        lasts_s=max(wish.ttl_s for wish in wishes.values()),
+        moves_s=moves_s,
+        begins_s=begins_s,
+        holds_s=holds_s,
+        settle_s=settle_s,
+        doubts=doubts,
+    )
 
 
 def _doubts(wishes: Mapping[str, CutRequest]) -> Iterator[Doubt]:
@@ -144,6 +166,24 @@ class _Method:
         if not periods:
             return ((0.0, max(wish.ttl_s for wish in wishes.values())),)
         return merged((begin, end) for begin, end in periods if begin < end) or ((0.0, 0.0),)
+
+    def around_move(self) -> tuple[float, float]:
+        """Return the time from the last cut to the wait for kube-dns' move, and from its end to the heal, in seconds.
+
+        Infinite where an activity of another module is in between, whose duration is unknown.
+        """
+        spent = [0.0, 0.0]
+        part = 0
+        for at in range(self._last, self._heal + 1):
+            _, activity = self._steps[at]
+            spent[part] += self._pause_s(activity, "before") if at > self._last else 0.0
+            if _func(activity) == KUBE_DNS_MOVED:
+                part = 1
+            if _func(activity) == HEAL:
+                break
+            spent[part] += LASTS_S.get(_func(activity), 0.0) if is_ours(activity) else inf
+            spent[part] += self._pause_s(activity, "after")
+        return spent[0], spent[1]
 
     def doubts(self, wishes: Mapping[str, CutRequest], *, several: bool) -> Iterator[Doubt]:
         """What no rehearsal can play, by activity, if the experiment cuts more than once.

@@ -174,10 +174,10 @@ def _predict(world: World, nodes: frozenset[str], course: Course) -> RehearsedCo
     rehearsal, budget = Rehearsal(world), TimeBudget.of(SIMULATED_WITHIN_S)
     heals_s = course.lasts_s
     if course.moves_s is not None:
-        waits_s = min(course.lasts_s, course.moves_s)
+        waits_s = course.waits_until_s
         sketched = replace(course, settle_s=None).plan(world, nodes, waits_s)
         first = rehearsal.of(sketched, samples=SKETCH, budget=budget.share(SKETCHED))
-        heals_s = min(waits_s, moved_s(first, world, nodes, waits_s) + NOTICED_S)
+        heals_s = min(waits_s, course.healed_s(moved_s(first, world, nodes, waits_s) + NOTICED_S))
     plan = course.plan(world, nodes, heals_s)
     return RehearsedCourse(world=world, plan=plan, prediction=rehearsal.of(plan, budget=budget))
 

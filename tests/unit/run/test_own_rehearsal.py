@@ -59,10 +59,10 @@ def of(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_experiments_course_is_read_from_its_arguments(
     resolved: Resolved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert course_of(resolved) == Course(lasts_s=120, moves_s=90, settle_s=120)
+    assert course_of(resolved) == Course(lasts_s=120, moves_s=90, begins_s=5, settle_s=120)
     monkeypatch.setenv("CHAOSEXT_TTL_S", "600")
     longer = resolve(resolved.experiment)
-    assert course_of(longer) == Course(lasts_s=600, moves_s=90, settle_s=120)
+    assert course_of(longer) == Course(lasts_s=600, moves_s=90, begins_s=5, settle_s=120)
 
 
 def method(*activities: dict[str, Any]) -> Any:
@@ -103,6 +103,30 @@ def test_where_nobody_knows_how_long_the_method_holds_the_cut_it_is_rehearsed_un
 ):
     assert course_of(method(PROOF, SLEEP)) == Course(lasts_s=100, settle_s=0)
     assert course_of(method({**PROOF, "pauses": {"after": 500}})) == Course(lasts_s=100, settle_s=0)
+
+
+MOVED = {
+    "type": "probe",
+    "name": "moved",
+    "provider": {
+        "type": "python",
+        "module": "chaosext.probes",
+        "func": "kube_dns_moved",
+        "arguments": {"timeout_s": 60},
+        "secrets": ["kubernetes"],
+    },
+}
+
+
+def test_pauses_around_the_wait_for_kube_dns_hold_the_cut_longer() -> None:
+    later = course_of(method({**PROOF, "pauses": {"after": 20}}, {**MOVED, "pauses": {"after": 30}}))
+    assert later == Course(lasts_s=100, moves_s=60, begins_s=25, holds_s=30, settle_s=0)
+    assert later.healed_s(moved_s=10) == 55
+    assert later.healed_s(moved_s=40) == 70
+    assert later.waits_until_s == 100
+    unknown = course_of(method(MOVED, SLEEP))
+    assert unknown is not None
+    assert unknown.healed_s(moved_s=10) == 100
 
 
 def test_the_storys_heal_is_expected_once_kube_dns_has_moved(
@@ -183,7 +207,9 @@ def test_where_it_does_not_move_the_heal_comes_when_the_experiment_stops_waiting
     monkeypatch.setenv("CHAOSEXT_MOVE_TIMEOUT_S", "20")
     found = rehearse_run(resolve(resolved.experiment), directory).prediction
     assert found
-    assert next(event.t_s for event in found.timeline if event.kind is Kind.HEAL) == 20
+    assert (
+        next(event.t_s for event in found.timeline if event.kind is Kind.HEAL) == 25
+    )  # after the proof of the cut
 
 
 # -- what is cut is another thing than is rehearsed ------------------------------------------------------------
