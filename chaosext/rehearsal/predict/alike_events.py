@@ -82,11 +82,19 @@ def _is_pooled(event: PredictedEvent, class_of: Mapping[str, Hashable]) -> bool:
 
 
 def _for_each(nodes: list[str], found: list[PredictedEvent]) -> Iterable[PredictedEvent]:
-    """Yield an event for each of these nodes; `found` are those of some of them, by time."""
-    typical = replace(
-        found[len(found) // 2],
-        t_min_s=min(each.t_min_s for each in found),
-        t_max_s=max(each.t_max_s for each in found),
-        probability=min(1.0, sum(each.probability for each in found) / len(nodes)),
-    )
-    return (replace(typical, object=node) for node in nodes)
+    """Yield an event for each of these nodes; `found` are those of some of them, by time.
+
+    Each keeps its own typical time, so that the first and the last of them stay typical, too.
+    """
+    own, median = {each.object: each.t_s for each in found}, found[len(found) // 2]
+    low, high = min(each.t_min_s for each in found), max(each.t_max_s for each in found)
+    chance = min(1.0, sum(each.probability for each in found) / len(nodes))
+    for node in nodes:
+        yield replace(
+            median,
+            object=node,
+            t_s=own.get(node, median.t_s),
+            t_min_s=low,
+            t_max_s=high,
+            probability=chance,
+        )
