@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
+from checkout import ROOT
+from jsonschema import Draft202012Validator
 from made_cluster import CP, DNS_IP, W1, W2, MadeCluster, at
 
 from chaosext.diagnose.engine import Condition, Diagnosis, diagnose
@@ -210,6 +213,15 @@ BROKEN = {
     "quorum_lost, workload": quorum_lost_at_the_heal,
     "api_out_of_reach": unreachable_from_here,
 }
+
+
+SCHEMA = Draft202012Validator(json.loads((ROOT / "docs/schemas/diagnosis.schema.json").read_text()))
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_incident_is_written_as_the_schema_says(name: str) -> None:
+    found = json.loads(json.dumps(made(BROKEN[name]).to_json()))
+    assert [f"{each.json_path}: {each.message}" for each in SCHEMA.iter_errors(found)] == []
 
 
 @pytest.mark.parametrize("name", BROKEN)
