@@ -6,7 +6,6 @@ node, whose Pods no BGP session announces. It does not heal with the network.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from chaosext.checks.check_names import DNS
@@ -192,7 +191,7 @@ def _history(patient: Patient) -> Iterator[tuple[datetime | None, str]]:
         )
     created = [pod.created for pod in sight.dns_pods if pod.created]
     if created and lost:
-        yield min(created) + timedelta(0), "kube-dns re-created on the nodes that still reported"
+        yield min(created), "kube-dns re-created on the nodes that still reported"
     back = sight.recent("NodeReady", within_s=3600.0)
     if back and lost:
         yield back[-1].last_seen, "the nodes report again: they learn kube-dns' new addresses"
