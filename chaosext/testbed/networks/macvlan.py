@@ -68,17 +68,14 @@ def cni_configuration(inputs: NetworkInputs, node: NodeContainer) -> Manifest:
     return {"cniVersion": "1.0.0", "name": "fabric", "plugins": [plugin]}
 
 
-def fabric_script(inputs: NetworkInputs, node: NodeContainer) -> str:
-    """Return a bash script that writes the node's CNI configuration and makes its own macvlan device.
+def device_script(own: ipaddress.IPv4Network) -> str:
+    """Return a bash script that makes a node's macvlan device, with the first address of the Pods' range `own`.
 
-    A systemd unit makes the device again at every start. Only the interface that has an address answers ARP
-    requests for it (`arp_ignore`), and names it in its own (`arp_announce`): others would lead traffic of the
-    node's uplink to the macvlan device, past a cut. Without redirects, Pods keep using the node for Services.
+    Only the interface that has an address answers ARP requests for it (`arp_ignore`), and names it in its own
+    (`arp_announce`): others would lead traffic of the node's uplink to the macvlan device, past a cut. Without
+    redirects, Pods keep using the node for Services.
     """
-    own = pod_range(node.ipv4, node.prefix_length)
-    conflist = json.dumps(cni_configuration(inputs, node), indent=2)
     return f"""\
-cat > /usr/local/bin/chaosext-fabric <<'SCRIPT'
 #!/bin/bash
 set -eu
 ip link show {DEVICE} >/dev/null 2>&1 || ip link add {DEVICE} link {UPLINK} type macvlan mode bridge
@@ -91,7 +88,19 @@ echo 1 > /proc/sys/net/ipv6/conf/{DEVICE}/disable_ipv6
 ip address replace {own[1]}/32 dev {DEVICE}
 ip link set {DEVICE} up
 ip route replace {own} dev {DEVICE} src {own[1]}
-SCRIPT
+"""
+
+
+def fabric_script(inputs: NetworkInputs, node: NodeContainer) -> str:
+    """Return a bash script that writes the node's CNI configuration and makes its own macvlan device.
+
+    A systemd unit makes the device again at every start.
+    """
+    device = device_script(pod_range(node.ipv4, node.prefix_length))
+    conflist = json.dumps(cni_configuration(inputs, node), indent=2)
+    return f"""\
+cat > /usr/local/bin/chaosext-fabric <<'SCRIPT'
+{device}SCRIPT
 chmod 0755 /usr/local/bin/chaosext-fabric
 cat > /etc/systemd/system/{UNIT} <<'UNIT'
 [Unit]
