@@ -24,6 +24,7 @@ LIVE = {
     "cleanup",
     "failover",
     "gameday",
+    "matrix",
     "preflight",
     "run",
     "snapshot",
