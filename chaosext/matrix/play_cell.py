@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 UP_WITHIN_S, RUN_WITHIN_S, DOWN_WITHIN_S = 900.0, 2400.0, 120.0
 """Time limits of the steps, seconds. A run with production timings takes up to half an hour."""
 
+UP_ATTEMPTS = 2
+"""A busy machine may miss a deadline of `testbed up`, which continues where it stopped."""
+
 ADVISED_WITHIN_S = 60.0
 """Time limit for simulating mitigations on the snapshot, seconds."""
 
@@ -117,7 +120,13 @@ class CellPlayer:
         """Bring the testbed up; it takes seconds if it is up already. Return how long it took."""
         begun_s = time.monotonic()
         words = ("testbed", "up", "--name", self.bed, "--images", self.images, *cell.up_options)
-        self._step(cell, "up", *words, within_s=UP_WITHIN_S)
+        for left in reversed(range(UP_ATTEMPTS)):
+            try:
+                self._step(cell, "up", *words, within_s=UP_WITHIN_S)
+                break
+            except CellNotPlayed:
+                if not left:
+                    raise
         return round(time.monotonic() - begun_s, 1)
 
     def _played(self, cell: MatrixCell, up_s: float | None) -> KeptRun:

@@ -48,7 +48,7 @@ class Bed:
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root, self.commands, self.story, self.fails = root, list[str](), "deviated-rollback-verified", ""
-        self.predicted_before_run = False
+        self.fails_times, self.predicted_before_run = 100, False
         monkeypatch.setattr(play_cell, "run_command", self.run)
         monkeypatch.setattr(play_cell, "rehearse_into", self.rehearse)
         monkeypatch.setattr(play_cell, "_prevents", lambda _: ())
@@ -64,7 +64,8 @@ class Bed:
         self.commands.append(re.sub(r" /\S+", "", words))
         if words.startswith("run "):
             self._leave_run(self.root / "run" / "calico-bgp_istio_coredns")
-        if self.fails and words.startswith(self.fails):
+        if self.fails and words.startswith(self.fails) and self.fails_times:
+            self.fails_times -= 1
             raise CommandFailed("it ended with exit code 30", exit_code_of_command=30)
 
     def _leave_run(self, root: Path) -> None:
@@ -105,6 +106,17 @@ def test_repeats_are_played_on_one_testbed(bed: Bed) -> None:
     assert [each.split()[1] for each in bed.commands if each.startswith("testbed")] == [
         "down",
         *["up"] * 3,
+        "down",
+    ]
+
+
+def test_testbed_that_missed_a_deadline_is_continued(bed: Bed) -> None:
+    bed.fails, bed.fails_times = "testbed up", 1
+    assert len(list(bed.player.play(STORY))) == 1
+    assert [each.split()[1] for each in bed.commands if each.startswith("testbed")] == [
+        "down",
+        "up",
+        "up",
         "down",
     ]
 
