@@ -197,7 +197,7 @@ def _sessions(account: Account) -> Iterator[Step]:
 
 def _routes(account: Account) -> Iterator[Step]:
     """Report nodes without a route to kube-dns, unless DNS kept working: then that is not part of the cause."""
-    for home, lost in _without_route(account).items():
+    for home, lost in _without_route(account, account.of(Kind.DNS_DEAD)).items():
         yield from _steps(lost, partial(_routeless, account, home))
 
 
@@ -206,16 +206,23 @@ def _routeless(account: Account, home: str, lost: Sequence[Event]) -> str:
     return f"{_origins(lost)} had no route to kube-dns on {home}{why}."
 
 
-def _without_route(account: Account) -> Mapping[str, list[Event]]:
-    """kube-dns' node -> the events of nodes that had no route to it and later lost DNS."""
+def _without_route(account: Account, dead: Sequence[Event]) -> Mapping[str, list[Event]]:
+    """kube-dns' node -> the events of nodes that had no route to it when they lost DNS (`dead`)."""
     found: dict[str, list[Event]] = defaultdict(list)
-    dead = account.of(Kind.DNS_DEAD)
     for event in account.first_of(Kind.ROUTE_LOST):
         home = ON_NODE.search(goal(event))
-        died = any(each.object == f"Node/{origin(event.object)}" and each.t_s >= event.t_s for each in dead)
+        own = [each for each in dead if each.object == f"Node/{origin(event.object)}"]
+        died = any(_has_no_route(account, event.object, each.t_s) for each in own)
         if home and home[1] in account.homes(event.t_s) and (died or not event.object.startswith("Node/")):
             found[home[1]].append(event)
     return found
+
+
+def _has_no_route(account: Account, route: str, at_s: float) -> bool:
+    """Whether the route was last reported as lost: routes of BGP sessions across the cut return after it."""
+    said = [each for each in account.of(Kind.ROUTE_LOST, Kind.ROUTE_RESTORED) if each.object == route]
+    before = [each for each in said if each.t_s <= at_s]
+    return bool(before) and before[-1].kind is Kind.ROUTE_LOST
 
 
 def _healed(account: Account) -> Iterator[Step]:
@@ -258,13 +265,14 @@ def _cut_off(account: Account, dead: Sequence[Event]) -> str:
 def _astray(account: Account, dead: Sequence[Event]) -> list[str]:
     """Return the nodes without BGP that received lookups when DNS stopped working."""
     there = account.homes(max(event.t_s for event in dead))
-    return [home for home in there if home in account.unpeered or home in _without_route(account)]
+    return [home for home in there if home in account.unpeered or home in _without_route(account, dead)]
 
 
 def _because(account: Account, dead: Sequence[Event], homes: Sequence[str]) -> str:
     if not homes:
         return ""
-    routeless = {origin(event.object) for home in homes for event in _without_route(account).get(home, ())}
+    lost = _without_route(account, dead)
+    routeless = {origin(event.object) for home in homes for event in lost.get(home, ())}
     seen = [event for event in dead if origin(event.object) in routeless]
     if len(seen) == len(dead):
         return f", because kube-dns was on {listed(homes)} and there was no route to it"

@@ -84,6 +84,12 @@ def test_no_route_is_claimed_that_nobody_saw_missing() -> None:
     assert f": by then kube-dns was on {CP}, without a BGP session." in step(story, Kind.DNS_DEAD, 54).text
 
 
+def test_a_route_that_was_back_by_then_is_no_cause() -> None:
+    back = [replace(each, kind=Kind.ROUTE_RESTORED, t_s=53.0) for each in NO_WAY]
+    story = run(*CUT, *MOVED, *NO_WAY, *back, *HEALED, *DEAD_SEEN)
+    assert "no route" not in step(story, Kind.DNS_DEAD, 54).text
+
+
 def test_a_route_that_only_some_were_seen_without_is_told_of_those() -> None:
     story = run(
         *(each for each in SEEN.events if each.kind is not Kind.ROUTE_LOST or ONE + " " in each.object)
