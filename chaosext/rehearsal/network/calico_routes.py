@@ -63,7 +63,7 @@ class CalicoRoutes(Routes):
     def _is_seen(self) -> bool:
         """Whether such routes were compared with real ones: BGP without tunnels, with leafs and between nodes."""
         tunnelled = any(
-            NEVER != mode for pool in self._network.pools for mode in (pool.ipip_mode, pool.vxlan_mode)
+            mode != NEVER for pool in self._network.pools for mode in (pool.ipip_mode, pool.vxlan_mode)
         )
         return not (tunnelled or self._is_by_felix or self._network.ebpf)
 
