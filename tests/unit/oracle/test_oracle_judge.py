@@ -11,6 +11,7 @@ import pytest
 from chaosext.model.timeline import Event, Kind
 from chaosext.rehearsal.predict.predict import rehearse
 from chaosext.rehearsal.simulate.prediction import Dns, PredictedEvent, Prediction
+from oracle import judge
 from oracle.calibration import Calibration, calibrations, reliability
 from oracle.judge import compare, outcome
 from oracle.manifests import kube_dns, node
@@ -134,6 +135,21 @@ def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert file.name == "tiny-of-2.7.json.gz"
     assert Recording.load(file) == made
     assert made.save(tmp_path / "again").read_bytes() == file.read_bytes()
+
+
+def test_a_recording_of_another_version_is_named_after_it(tmp_path: Path) -> None:
+    made = recording(SEEN, kubernetes="v1.37.2")
+    assert made.save(tmp_path).name == "tiny-of-2-v1-37-2.7.json.gz"
+    assert Recording.load(tmp_path / "tiny-of-2-v1-37-2.7.json.gz").kubernetes == "v1.37.2"
+    assert compare(made, predicted()).scenario == "tiny, of 2, v1.37.2"
+
+
+def test_pods_that_a_prediction_only_counts_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = replace(SEEN, kind=Kind.POD_NOT_READY, object="Pod/shop/cart-1")
+    assert len(misses(predicted(), SEEN, lost)) == 1
+    monkeypatch.setattr(judge, "WATCH_ALL_PODS", -1)
+    assert misses(predicted(), SEEN, lost) == ()
+    assert len(misses(predicted(), replace(SEEN, object="Node/worker-2"))) == 2
 
 
 @pytest.mark.parametrize(
