@@ -6,6 +6,7 @@ from collections import defaultdict
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from chaosext.model.duration_text import short_duration
 from chaosext.rehearsal.predict.cluster_state import NOW, PLANNED, VERDICT
 from chaosext.rehearsal.predict.differences import ROUTES, Direction
 from chaosext.report.units import listed, names
@@ -130,7 +131,7 @@ def _about(found: Consequences) -> Iterator[str]:
         f"Changed  {'; '.join(said) or 'nothing'}{f'; and {more} more' if more else ''}", 3, 9
     )
     before, after = (each.headline if each else "not simulated" for each in found.planned)
-    cut = f"Cut      {len(found.plan['nodes'])} nodes for {found.plan['cut_for_s']:g} s: "
+    cut = f"Cut      {len(found.plan['nodes'])} nodes for {short_duration(found.plan['cut_for_s'])}: "
     if before == after:
         yield from _wrapped(f"{cut}{before}, as before", 2, 9)
     else:

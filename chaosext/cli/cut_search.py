@@ -10,6 +10,7 @@ import click
 
 from chaosext.cli.answer import say_answer
 from chaosext.cli.forked import on_all_cores
+from chaosext.model.duration_text import short_duration
 from chaosext.model.printable import say
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def tried(step_s: float, up_to_s: float) -> Range:
 
     if not step_s <= up_to_s <= min(MAX_HORIZON_S - AFTERWARDS_S, step_s * MOST_STEPS):
         raise Refused(
-            f"--step {step_s:g} s up to --up-to {up_to_s:g} s cannot be tried",
+            f"--step {short_duration(step_s)} up to --up-to {short_duration(up_to_s)} cannot be tried",
             f"set --up-to to --step at least, to {MOST_STEPS} steps at most, and below a day",
         )
     return Range(step_s=step_s, up_to_s=up_to_s)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from chaosext.model.duration_text import short_duration
 from chaosext.model.result import Lane, Window
 from chaosext.run.monitor.progress import FROM_THE_API_SERVER, FROM_THE_ENTRY
 from chaosext.timeline.kube_dns_moves import stays
@@ -197,7 +198,7 @@ def _folded(alike: Sequence[TerminalRow], of: int) -> TerminalRow:
 
 def _word(row: TerminalRow) -> str:
     """Return a row's current state without its duration."""
-    return re.sub(r" [0-9.]+ (s|min|h)$", "", row.says) or "here"
+    return re.sub(r" [0-9][0-9.hms]*$", "", row.says) or "here"
 
 
 def _lanes(picture: Picture, axis: TerminalAxis) -> Iterator[Sequence[TerminalRow]]:
@@ -337,6 +338,4 @@ def _placed(
 
 def seconds(number: float) -> str:
     """Format a duration for reading at a glance."""
-    if number < 100:
-        return f"{number:.0f} s"
-    return f"{number / 60:.0f} min" if number < 6000 else f"{number / 3600:.1f} h"
+    return short_duration(round(number) if number < 100 else 60 * round(number / 60))

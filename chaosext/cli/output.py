@@ -9,6 +9,7 @@ from contextlib import suppress
 from shutil import get_terminal_size
 from typing import IO, TYPE_CHECKING, Self
 
+from chaosext.model.duration_text import short_duration
 from chaosext.model.printable import one_line, say
 from chaosext.model.redact import veiled
 from chaosext.report.units import tenths
@@ -150,7 +151,7 @@ class SimulationProgress:
 
 def event_line(event: Event) -> str:
     """Format one line of the live timeline: time, kind, object, detail."""
-    return f"{tenths(event.t_s, '+'):>8} s  {event.kind.value:<18} {event.object}  {event.detail}"
+    return f"{tenths(event.t_s, '+') + 's':>9}  {event.kind.value:<18} {event.object}  {event.detail}"
 
 
 def briefing_lines(briefing: Briefing) -> Iterator[str]:
@@ -186,7 +187,8 @@ def result_lines(result: RunResult, details: Path) -> Iterator[str]:
     yield from (f"  {reason}" for reason in verdict.reasons)
     yield from _block("chain of causes", chain_of_causes(result))
     if result.dns_outages:
-        yield f"longest DNS outage of a node: {result.longest_dns_outage_s:.1f} s{_open_end(result)}"
+        longest = short_duration(result.longest_dns_outage_s, exact=True)
+        yield f"longest DNS outage of a node: {longest}{_open_end(result)}"
     yield from _block("known to be unhealthy", (each.said for each in result.known))
     yield from _block("what to do", what_to_do(result))
     yield f"details: {details}"

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 
 from chaosext.cli.lane_text import Cell, TerminalAxis, TerminalRow, rows
 from chaosext.cli.output import COLOURS, Plain, event_line
+from chaosext.model.duration_text import short_duration
 from chaosext.model.printable import one_line
 from chaosext.model.redact import veiled
 
@@ -166,21 +167,24 @@ def _header(picture: Picture) -> Iterator[Text]:
     where = f"  on {picture.briefing.context}" if picture.briefing else ""
     yield _text(f"run {picture.run}  {picture.experiment}{where}", "bold")
     yield _state(picture)
-    yield _text(f"{picture.doing}  ({picture.doing_s:.0f} s)" if picture.doing else "", "dim")
+    yield _text(
+        f"{picture.doing}  ({short_duration(round(picture.doing_s))})" if picture.doing else "", "dim"
+    )
 
 
 def _state(picture: Picture) -> Text:
     if picture.verdict and not picture.in_force:
         return _text(f"ended: {picture.verdict.ending(picture.expected)}", "bold")
-    since = f"+{picture.now_s:.0f} s" if picture.now_s is not None else ""
+    since = f"+{short_duration(round(picture.now_s))}" if picture.now_s is not None else ""
     if not picture.in_force:
         return _text(f"the network is open  {since}" if since else "before the cut", "bold green")
     text = _text(f"CUT ACTIVE  {since}  ", "bold red")
+    ttl = short_duration(round(picture.ttl_s))
     if picture.let_go_s < picture.ttl_s - 1:
         return text.append(
-            f"TTL {picture.ttl_s:.0f} s left  rules expire in {picture.let_go_s:.0f} s unless renewed"
+            f"TTL {ttl} left  rules expire in {short_duration(round(picture.let_go_s))} unless renewed"
         )
-    return text.append(f"TTL {picture.ttl_s:.0f} s left, then the rules expire")
+    return text.append(f"TTL {ttl} left, then the rules expire")
 
 
 def _axis(axis: TerminalAxis, indent: int) -> Text:
@@ -190,7 +194,7 @@ def _axis(axis: TerminalAxis, indent: int) -> Text:
 
 
 def _tick(at_s: int) -> str:
-    return f"{at_s} s" if at_s < 600 else f"{at_s // 60} min"
+    return short_duration(at_s)
 
 
 def _lane_lines(found: Iterable[TerminalRow], who: int) -> Iterator[Text]:

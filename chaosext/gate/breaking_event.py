@@ -53,7 +53,7 @@ class BreakingEvent:
     probability: float
 
     def __str__(self) -> str:
-        low, high = short_duration(self.t_min_s), short_duration(self.t_max_s)
+        low, high = short_duration(round(self.t_min_s)), short_duration(round(self.t_max_s))
         when = low if low == high else f"{low} to {high}"
         share = "" if self.probability >= 1 - RAREST else f" in {said_share(self.probability)} of simulations"
         return f"{self.said} ({when} after the cut{share})"

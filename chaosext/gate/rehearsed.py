@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.gate.likelihood import MOST_PLAYS, few, likely, needed_plays
 from chaosext.gate.losses import ALL_AT_ONCE, lost
+from chaosext.model.duration_text import short_duration
 from chaosext.model.findings import Finding, Status
 from chaosext.rehearsal.network.routes import STRENGTH, EvidenceKind
 from chaosext.rehearsal.predict.alternatives import agreed
@@ -194,7 +195,7 @@ def compared(found: Prediction, accept: Acceptance) -> Iterator[Finding]:
         yield _reachable(found, accept)
     if accept.dns_outage_s is not None:
         within, unknown = found.dns.dead_within(accept.dns_outage_s)
-        what = f"at most {accept.dns_outage_s:g} s without DNS on nodes that are not cut, and after a heal,"
+        what = f"at most {short_duration(accept.dns_outage_s)} without DNS on nodes that are not cut, and after a heal,"
         yield likely(DNS_OUTAGE, found, accept, within, unknown, what)
     if accept.dns_during_cut is not None:
         yield _during(found, accept.dns_during_cut)
@@ -213,7 +214,8 @@ def _reachable(found: Prediction, accept: Acceptance) -> Finding:
     finding = likely(PODS_REACHABLE, found, accept, 1 - lost.probability, 0.0, what)
     if not lost.probability:
         return finding
-    when = f"{lost.earliest_s:.0f} to {lost.latest_s:.0f} s after the cut, until the network is back"
+    first, last = (short_duration(round(each)) for each in (lost.earliest_s, lost.latest_s))
+    when = f"{first} to {last} after the cut, until the network is back"
     return replace(
         finding, summary=f"{finding.summary}: {lost.nodes} nodes lose routes to others' Pods {when}"
     )

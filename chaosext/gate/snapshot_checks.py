@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.checks.check_names import KUBELETS, PLACEMENT, PROBES, XDS
 from chaosext.checks.check_names import NODES as NODES_READY
+from chaosext.model.duration_text import short_duration
 from chaosext.model.findings import Evidence, Finding, Status, worst
 from chaosext.rehearsal.network.network_model import routes_of
 from chaosext.rehearsal.network.routes import unannounced
@@ -280,13 +281,13 @@ def timings_as_planned(world: World, cutover: Cutover, nodes: frozenset[str]) ->
         "default-unreachable-toleration-seconds": (timings.toleration_s, cutover.toleration_s),
     }
     bad = [
-        _bad(name, f"{is_s:g} s in force, {planned_s:g} s planned")
+        _bad(name, f"{short_duration(is_s)} in force, {short_duration(planned_s)} planned")
         for name, (is_s, planned_s) in found.items()
         if planned_s is not None and planned_s != is_s
     ]
     good = (
-        f"a silent node becomes NotReady after {timings.grace_s:g} s; "
-        f"its Pods are evicted {timings.toleration_s:g} s later"
+        f"a silent node becomes NotReady after {short_duration(timings.grace_s)}; "
+        f"its Pods are evicted {short_duration(timings.toleration_s)} later"
     )
     return _found(TIMINGS, bad, good)
 

@@ -13,7 +13,7 @@ from chaosext.matrix.cells import MESHES, NETWORKS, SAME_AS, MatrixCell, planned
 from chaosext.matrix.documented import DOCUMENTED
 from chaosext.matrix.machine_lateness import LATE_S
 from chaosext.rehearsal.simulate.prediction import Dns, said_share
-from chaosext.report.units import duration, listed, moment
+from chaosext.report.units import duration, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -158,7 +158,7 @@ def _during(review: CellReview) -> Iterator[str]:
     lost = review.not_ready
     if lost:
         evicted = f", {review.evicted} Pods evicted" if review.evicted else ""
-        yield f"{len(lost)} nodes NotReady after {moment(lost[0].t_s)}{evicted}"
+        yield f"{len(lost)} nodes NotReady after {duration(lost[0].t_s)}{evicted}"
     match review.dns_during:
         case Dns.RESOLVABLE:
             yield "DNS answers on workers"
@@ -166,10 +166,10 @@ def _during(review: CellReview) -> Iterator[str]:
             yield "DNS not known"
         case state:
             where = "workers" if state is Dns.DEAD else "some workers"
-            since = f" after {moment(review.dns_lost_s)}" if review.dns_lost_s is not None else ""
+            since = f" after {duration(review.dns_lost_s)}" if review.dns_lost_s is not None else ""
             yield f"**DNS dead on {where}**{since}"
     if review.routes_lost_s is not None:
-        yield f"**Pod routes between workers lost** after {moment(review.routes_lost_s)}"
+        yield f"**Pod routes between workers lost** after {duration(review.routes_lost_s)}"
     if review.kube_dns_moved_to:
         yield f"kube-dns moves to {listed(map(_role, review.kube_dns_moved_to))}"
 

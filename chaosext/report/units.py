@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from chaosext.model.duration_text import short_duration
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
@@ -24,12 +26,6 @@ KINDS = {
 
 SPELT = {"dns": "DNS", "xds": "xDS", "bgp": "BGP", "pod": "Pod"}
 
-PRECISE_S = 180.0
-"""Shorter durations have tenths of a second: a sentinel samples once a second, an API watch reports at once."""
-
-LONG_S = 600.0
-"""Moments from here on are in minutes, as on the reports' axes."""
-
 
 def tenths(seconds: float, sign: str = "") -> str:
     """Format seconds with one decimal, never as `-0.0`. `sign` "+" puts a plus before a non-negative number."""
@@ -37,24 +33,14 @@ def tenths(seconds: float, sign: str = "") -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration: `82.2 s`, `3 min 20 s`, `1 h 02 min`."""
-    if seconds < PRECISE_S:
-        return f"{tenths(seconds)} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"
+    """A measured duration, or a moment after the cut: `55s`, `1m22.2s`, `1h2m`."""
+    return short_duration(seconds, exact=True)
 
 
 def window(found: Window) -> str:
-    """A window, in seconds after the cut: `55.0 s to 137.2 s`, `from 55.0 s on`."""
+    """A window after the cut: `55s to 2m17.2s`, `from 55s on`."""
     start_s, end_s = found
-    return f"from {moment(start_s)} on" if end_s is None else f"{moment(start_s)} to {moment(end_s)}"
-
-
-def moment(t_s: float) -> str:
-    """A moment after the cut: `55.0 s`, or `35 min 06 s` in a long run."""
-    return duration(t_s) if t_s >= LONG_S else f"{tenths(t_s)} s"
+    return f"from {duration(start_s)} on" if end_s is None else f"{duration(start_s)} to {duration(end_s)}"
 
 
 def count(objects: Collection[str]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from chaosext.checks.kube_dns_placement import KUBE_DNS_SELECTOR
 from chaosext.checks.live_objects import Taking
 from chaosext.cluster.timings import timings_from
+from chaosext.model.duration_text import short_duration
 from chaosext.model.errors import ChaosextError, Refused, Unreachable, understood
 from chaosext.model.files import write_pieces
 from chaosext.model.result import Briefing
@@ -70,7 +71,7 @@ def unpeered(nodes: Collection[Node], peered: Collection[str]) -> tuple[str, ...
 
 
 def _ttl_lines(ttl_s: float | None) -> tuple[str, ...]:
-    return () if ttl_s is None else (f"the cut lasts at most {ttl_s:g} s",)
+    return () if ttl_s is None else (f"the cut lasts at most {short_duration(ttl_s)}",)
 
 
 SNAPSHOT, REHEARSAL = "snapshot.json.gz", "rehearsal.json"

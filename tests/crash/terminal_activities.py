@@ -15,7 +15,7 @@ STORY = (
     (Kind.CUT, "Node/cp-1", "drops 10.0.0.0/24 for 60 s at the most"),
     (Kind.NODE_NOT_READY, "Node/worker-1", "Ready is Unknown"),
     (Kind.ENDPOINTS_CHANGED, "Service/kube-system/kube-dns", "10.244.0.7 on cp-1"),
-    (Kind.HEAL, "Node/cp-1", "cut removed in 0.41 s"),
+    (Kind.HEAL, "Node/cp-1", "cut removed in 0.41s"),
     (Kind.NODE_READY, "Node/worker-1", "Ready is True again"),
     (Kind.DNS_DEAD, "Node/worker-1", "10.2.112.10:53/udp timed out"),
     (Kind.DNS_RESTORED, "Node/worker-1", "10.2.112.10:53/udp answered"),

@@ -38,7 +38,7 @@ BRIEFING = Briefing(
     outlook=(
         "zone (none): 2 of 3 nodes lost → Normal: evictions go on, about one node every 10 s",
         f"kube-dns on {ONE}, {TWO}: all of it is expected to be evicted and re-created elsewhere",
-        "evictions are due up to 45 s after the cut; the cut lasts 120 s at the most",
+        "evictions are due up to 45s after the cut; the cut lasts at most 2m",
     ),
     unpeered_nodes=(CP,),
     kube_dns_nodes=(ONE, TWO),
@@ -59,7 +59,7 @@ CUT = (
         0.0,
         Kind.CUT,
         f"Node/{CP}",
-        "drops 172.18.0.3/32, 172.18.0.4/32, 10.244.0.0/16 for 120 s at the most",
+        "drops 172.18.0.3/32, 172.18.0.4/32, 10.244.0.0/16 for 2m at most",
         "chaosext",
     ),
     event(20.4, Kind.NODE_NOT_READY, f"Node/{ONE}", "Ready is Unknown"),
@@ -83,7 +83,7 @@ MOVED = (
     ),
 )
 HEALED = (
-    event(53.2, Kind.HEAL, f"Node/{CP}", "cut removed in 0.41 s", "chaosext"),
+    event(53.2, Kind.HEAL, f"Node/{CP}", "cut removed in 0.41s", "chaosext"),
     event(54.0, Kind.NODE_READY, f"Node/{ONE}", "Ready is True again"),
     event(54.9, Kind.NODE_READY, f"Node/{TWO}", "Ready is True again"),
 )
@@ -128,7 +128,7 @@ BACK = (
         190.4,
         Kind.STEADY,
         "Cluster/kind-chaosext",
-        "steady after 39.2 s, and for a dwell of 15.3 s",
+        "steady after 39.2s, and for a dwell of 15.3s",
         "chaosext",
     ),
 )
@@ -243,7 +243,7 @@ SELF_HEALED = (
         81.0,
         Kind.STEADY,
         "Cluster/kind-chaosext",
-        "steady after 10.2 s, and for a dwell of 15.1 s",
+        "steady after 10.2s, and for a dwell of 15.1s",
         "chaosext",
     ),
 )
@@ -334,7 +334,7 @@ STORIES = {
             f"ipv6 left open: Node/{ONE} → [fc00:f853:ccd:e793::2]:6443 answers; 4 of 8 paths blocked",
         ),
         CUT[0],
-        event(1.9, Kind.HEAL, f"Node/{CP}", "cut removed in 0.38 s", "chaosext"),
+        event(1.9, Kind.HEAL, f"Node/{CP}", "cut removed in 0.38s", "chaosext"),
         duration_s=14.0,
     ),
     "unsafe": result(
@@ -361,7 +361,7 @@ STORIES = {
     "interrupted": result(
         verdict(Outcome.INTERRUPTED, "signal 15 ended the run; the cut was healed", number=15),
         *CUT[:3],
-        event(23.0, Kind.HEAL, f"Node/{CP}", "cut removed in 0.40 s", "chaosext"),
+        event(23.0, Kind.HEAL, f"Node/{CP}", "cut removed in 0.40s", "chaosext"),
         duration_s=34.0,
     ),
 }

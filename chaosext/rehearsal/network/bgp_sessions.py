@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from chaosext.model.duration_text import short_duration
 from chaosext.rehearsal.snapshot.world import Doubt
 
 if TYPE_CHECKING:
@@ -129,8 +130,6 @@ def _pause_s(cut_s: float) -> float:
 
 
 def _several(begin_s: float, end_s: float, count: int) -> Doubt:
-    why = (
-        f"{count} cuts within {end_s - begin_s:.0f} s: whether BGP sessions across them outlast the gaps between "
-        "them isn't modelled"
-    )
+    within = short_duration(round(end_s - begin_s))
+    why = f"{count} cuts within {within}: whether BGP sessions across them outlast the gaps between them isn't modelled"
     return Doubt(subject="the plan's cuts", why=why)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.cluster.bgp_peers import peer_address, selects
 from chaosext.cluster.selector import matches
+from chaosext.model.duration_text import short_duration
 from chaosext.rehearsal.network.bgp_sessions import BIRD, changes_s, silences
 from chaosext.rehearsal.network.routes import EvidenceKind, Proof, Routes
 from chaosext.rehearsal.snapshot.world import Doubt
@@ -80,10 +81,11 @@ class CalicoRoutes(Routes):
         said = f"Calico's BGP sessions{mesh if self._network.full_mesh is None else ''}"
         if not self._is_crossed:
             return f"{said}, none of which crosses the cut"
-        low, high = BIRD.ends_within_s(self._network.hold_s)
+        low, high = (short_duration(round(each)) for each in BIRD.ends_within_s(self._network.hold_s))
         return (
-            f"{said}; those across the cut end {low:.0f} to {high:.0f} s after it "
-            f"(hold time {self._network.hold_s:g} s) and return within {BIRD.returns_within_s[1]:g} s of the heal"
+            f"{said}; those across the cut end {low} to {high} after it "
+            f"(hold time {short_duration(self._network.hold_s)}) and return within "
+            f"{short_duration(BIRD.returns_within_s[1])} of the heal"
         )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from chaosext.model.duration_text import short_duration
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.snapshot.cut_targets import selected
 from chaosext.rehearsal.snapshot.world import Network, Plugin
@@ -34,7 +35,7 @@ def declared(world: World, said: SaidNetwork, field: str) -> World:
     if said.hold_s is not None:
         if not SHORTEST_HOLD_S <= said.hold_s <= LONGEST_HOLD_S:
             raise Refused(
-                f"the hold time {said.hold_s:g} s is not one of BGP's",
+                f"the hold time {short_duration(said.hold_s)} is not one of BGP's",
                 f"write {SHORTEST_HOLD_S:g}s to {LONGEST_HOLD_S:g}s",
             )
         network = replace(network, hold_s=said.hold_s)

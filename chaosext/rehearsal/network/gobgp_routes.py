@@ -19,6 +19,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from chaosext.model.duration_text import short_duration
 from chaosext.rehearsal.network.bgp_sessions import GOBGP, changes_s, silences
 from chaosext.rehearsal.network.routes import Proof, Routes
 from chaosext.rehearsal.snapshot.cut_targets import separation
@@ -62,12 +63,14 @@ class GobgpRoutes(Routes):
     def _rests_on(self) -> str:
         if not self._is_crossed:
             return f"{self._network.shown}; none of its sessions crosses the cut"
-        low, high = self._speaker.ends_within_s(self._network.hold_s)
+        low, high = (
+            short_duration(round(each)) for each in self._speaker.ends_within_s(self._network.hold_s)
+        )
         restart = ", graceful restart" if self._network.lingers_s else ""
         return (
-            f"{self._network.shown}; routes across the cut end {low:.0f} to {high:.0f} s after it "
-            f"(hold time {self._network.hold_s:g} s{restart}) and return within "
-            f"{self._speaker.returns_within_s[1]:g} s of the heal"
+            f"{self._network.shown}; routes across the cut end {low} to {high} after it "
+            f"(hold time {short_duration(self._network.hold_s)}{restart}) and return within "
+            f"{short_duration(self._speaker.returns_within_s[1])} of the heal"
         )
 
     @property

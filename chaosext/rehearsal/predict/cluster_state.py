@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.duration_text import short_duration
 from chaosext.rehearsal.mitigate.mitigations import mitigated
 from chaosext.rehearsal.network.network_model import routes_of
 from chaosext.rehearsal.predict.predict import Rehearsal
@@ -43,7 +44,7 @@ LONG_S = 60.0
 """An outage on the way counts if it is longer."""
 
 ROUTES_END = "other nodes lose Pod routes"
-DNS_ON_THE_WAY = f"DNS is dead for over {LONG_S:g} s on the way"
+DNS_ON_THE_WAY = f"DNS is dead for over {short_duration(LONG_S)} on the way"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +219,7 @@ def _facts(found: Prediction, dns: frozenset[str]) -> Iterator[tuple[str, Fact]]
             yield f"{name} has no endpoint at the end", _chance(*unit.none_at_end)
             yield f"{name} has no endpoint for a while", _chance(*unit.none)
             if unit.available and not unit.available.typical and (unit.for_s or 0.0) > LONG_S:
-                yield f"{name} has no endpoint for over {LONG_S:g} s", _chance(*unit.none)
+                yield f"{name} has no endpoint for over {short_duration(LONG_S)}", _chance(*unit.none)
         elif unit.before and name not in dns:
             down = None if unit.running is None else not unit.running.typical
             yield (

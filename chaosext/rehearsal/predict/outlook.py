@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from chaosext.model.duration_text import short_duration
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.predict.impact_lines import impact_lines
 from chaosext.rehearsal.snapshot.node_patterns import behind
@@ -40,7 +41,11 @@ def _zones(found: Prediction) -> Iterator[str]:
     for event in found.timeline:
         if event.kind is Kind.ZONE_STATE and event.probability >= USUAL:
             where = event.object.removeprefix("Zone/")
-            yield f"zone {where} {event.detail} {event.t_s:.0f} s after the cut ({event.probability:.0%})"
+            yield f"zone {where} {event.detail} {_after(event.t_s)} ({event.probability:.0%})"
+
+
+def _after(t_s: float) -> str:
+    return f"{short_duration(round(t_s))} after the cut"
 
 
 def _kube_dns(found: Prediction, world: World, cut: frozenset[str]) -> Iterator[str]:
@@ -74,7 +79,7 @@ def _when(evicted: Sequence[PredictedEvent]) -> str:
     if not evicted:
         return ""
     first, last = min(each.t_min_s for each in evicted), max(each.t_max_s for each in evicted)
-    return f" {first:.0f} to {last:.0f} s after the cut"
+    return f" {short_duration(round(first))} to {_after(last)}"
 
 
 def _heirs(found: Prediction, lost: Iterable[Pod]) -> Iterator[str]:
@@ -83,10 +88,10 @@ def _heirs(found: Prediction, lost: Iterable[Pod]) -> Iterator[str]:
     theirs = [event for event in found.timeline if event.object in names and event.probability >= USUAL]
     waiting = next((event for event in theirs if event.kind is Kind.POD_PENDING), None)
     if waiting:
-        yield f"its replacements are Pending from {waiting.t_s:.0f} s after the cut on: {waiting.detail}"
+        yield f"its replacements are Pending from {_after(waiting.t_s)} on: {waiting.detail}"
     bound = next((event for event in theirs if event.kind is Kind.POD_BOUND), None)
     if bound:
-        yield f"its replacements are bound from {bound.t_s:.0f} s after the cut on, the first {bound.detail}"
+        yield f"its replacements are bound from {_after(bound.t_s)} on, the first {bound.detail}"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chaosext.model.duration_text import short_duration
 from chaosext.rehearsal.simulate.taints import admits
 from chaosext.rehearsal.snapshot.dns_detection import runs_daemons
 from chaosext.rehearsal.snapshot.node_patterns import behind, has_all
@@ -47,8 +48,8 @@ def _repaired(world: World, cut: Collection[str], cut_for_s: float) -> Iterator[
     for each in world.repairs:
         if each.nodes.intersection(cut) and missing_s >= ABOUT * each.after_s:
             why = (
-                f"may replace nodes that are not Ready for about {each.after_s / 60:g} min, and this cut takes"
-                f" {cut_for_s / 60:g} min; turn it off for the window, or cut for less"
+                f"may replace nodes that are not Ready for about {short_duration(each.after_s)}, and this cut takes"
+                f" {short_duration(cut_for_s)}; turn it off for the window, or cut for less"
             )
             yield Doubt(subject=each.by, why=why)
 

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from math import inf
 from typing import TYPE_CHECKING
 
+from chaosext.model.duration_text import short_duration
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.simulate import kubelet_behaviour
 from chaosext.rehearsal.simulate.closed_nodes import ClosedNodes
@@ -121,7 +122,7 @@ class _Play:
         scene = self._scene
         for hub in self._stage.hubs:
             for begin, heal in self._plan.periods:
-                lost = f"loses {len(self._stage.cut)} nodes for {heal - begin:g} s"
+                lost = f"loses {len(self._stage.cut)} nodes for {short_duration(heal - begin)}"
                 scene.mark(begin, Kind.CUT, hub.subject, lost, PLAN)
                 scene.mark(heal, Kind.HEAL, hub.subject, "the cut ended", PLAN)
         for _, heal in self._plan.periods:

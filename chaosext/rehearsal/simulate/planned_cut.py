@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
+from chaosext.model.duration_text import short_duration
 from chaosext.model.errors import Refused
 
 if TYPE_CHECKING:
@@ -47,10 +48,12 @@ class Flap:
     def __post_init__(self) -> None:
         if not 0 < self.on_s <= MAX_HORIZON_S:
             raise ValueError(
-                f"on is {self.on_s:g} s; set it to the length of one cut, longer than 0, such as 15s"
+                f"on is {short_duration(self.on_s)}; set it to the length of one cut, longer than 0, such as 15s"
             )
         if not 0 <= self.off_s <= MAX_HORIZON_S:
-            raise ValueError(f"off is {self.off_s:g} s; set it to the time between two cuts, such as 10s")
+            raise ValueError(
+                f"off is {short_duration(self.off_s)}; set it to the time between two cuts, such as 10s"
+            )
         if not 1 <= self.times <= MOST_CUTS:
             raise ValueError(f"times is {self.times}; set it to the number of cuts, 1 to {MOST_CUTS}")
 
@@ -67,8 +70,8 @@ class Flap:
 
     def __str__(self) -> str:
         if self.times == 1:
-            return f"a cut of {self.on_s:g} s"
-        return f"{self.times} cuts of {self.on_s:g} s, {self.off_s:g} s apart"
+            return f"a cut of {short_duration(self.on_s)}"
+        return f"{self.times} cuts of {short_duration(self.on_s)}, {short_duration(self.off_s)} apart"
 
 
 def enough_s(periods: Periods, rollback_s: float | None = None) -> float:
@@ -124,8 +127,9 @@ class Plan:
             )
         if not 0 < self.cut_for_s <= self.horizon_s <= MAX_HORIZON_S:
             raise Refused(
-                f"a cut of {self.cut_for_s:g} s within a horizon of {self.horizon_s:g} s cannot be simulated",
-                f"choose 0 < --cut-for <= --horizon <= {MAX_HORIZON_S:g} s",
+                f"a cut of {short_duration(self.cut_for_s)} within a horizon of "
+                f"{short_duration(self.horizon_s)} cannot be simulated",
+                f"choose 0 < --cut-for <= --horizon <= {short_duration(MAX_HORIZON_S)}",
             )
         if self.periods != merged(self.periods) or self.periods[0][0] != 0.0:
             raise Refused(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
+from chaosext.model.duration_text import short_duration
 from chaosext.rehearsal.network.routes import STRENGTH, EvidenceKind, Proof
 
 if TYPE_CHECKING:
@@ -169,13 +170,17 @@ class DnsOutage:
         return known, unknown + self.missing
 
     def __str__(self) -> str:
-        longest = f", at most {self.max_s:.0f} s," if round(self.max_s) > round(self.typical_s) else ""
+        longest = (
+            f", at most {short_duration(round(self.max_s))},"
+            if round(self.max_s) > round(self.typical_s)
+            else ""
+        )
         lost = "without DNS" if self.worst is Dns.DEAD else f"of {self.worst.value} DNS"
         nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
         where = f" {self.where}" if self.where else ""
         if self.where == NOT_CUT:
             where = f" that {'is' if self.nodes == 1 else 'are'} not cut"
-        return f"{self.typical_s:.0f} s{longest} {lost} on {nodes}{where}"
+        return f"{short_duration(round(self.typical_s))}{longest} {lost} on {nodes}{where}"
 
     def to_json(self) -> dict[str, Any]:
         said = {

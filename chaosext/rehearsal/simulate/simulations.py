@@ -125,7 +125,7 @@ class Simulations:
     def _simulated(self, found: _Collected, wanted: int, told: str, *, sampled: bool) -> Made:
         made = len(found.plays)
         if made < wanted:
-            told = f"{made} of {told}: the time budget of {self.budget.seconds:g} s ended"
+            told = f"{made} of {told}: the time budget of {self.budget.seconds:g}s ended"
         return Made(
             timeline=found.events(partial(simulate, self.stage, budget=self.budget)),
             plays=found.shares(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.timeline import Kind
-from chaosext.report.units import duration, moment
+from chaosext.report.units import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -84,13 +84,13 @@ def _after_the_drain(found: WayOut) -> str:
         "did not recover" if found.back_after_s is None else f"recovered {duration(found.back_after_s)} later"
     )
     taken = (
-        f"; the cluster was put back at {moment(found.taken_back_s)}"
+        f"; the cluster was put back at {duration(found.taken_back_s)}"
         if found.taken_back_s is not None
         else ""
     )
     return (
-        f"The load balancer sent customers to the other cluster from {moment(drained_s)} on, and they {back}: of "
-        f"{found.since_requests} requests later than {GRACE_S:.0f} s after it, {since:.2%} succeeded{taken}."
+        f"The load balancer sent customers to the other cluster from {duration(drained_s)} on, and they {back}: of "
+        f"{found.since_requests} requests later than {duration(GRACE_S)} after it, {since:.2%} succeeded{taken}."
     )
 
 

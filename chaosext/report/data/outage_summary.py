@@ -71,7 +71,7 @@ class LaneOutages:
 
     @property
     def how_long(self) -> str:
-        """`82.2 s`; `up to 82.2 s` if others were shorter; `at least 82.2 s` if some still last."""
+        """`1m22.2s`; `up to 1m22.2s` if others were shorter; `at least 1m22.2s` if some still last."""
         end_s = self.account.end_s
         lengths = {duration(length_s(each, end_s)) for found in self._felt().values() for each in found}
         bound = "at least " if self.ending else "up to " if len(lengths) > 1 else ""
@@ -79,7 +79,7 @@ class LaneOutages:
 
     @property
     def worst(self) -> str:
-        """`up to 82.2 s (worker, 55.0 s to 137.2 s after the cut)`."""
+        """`up to 1m22.2s (worker, 55s to 2m17.2s after the cut)`."""
         name, longest = self._longest()
         over = f"; {self.ending}" if self.ending else ""
         return f"{self.how_long} ({names([name])}, {window(longest)} after the cut{over})"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from chaosext.model.timeline import Kind
-from chaosext.report.units import moment
+from chaosext.report.units import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -195,13 +195,15 @@ def _differences(found: Hindsight) -> Iterator[list[str]]:
     """Yield the lines of each kind of difference."""
     yield [_timing(each, t_s) for each, t_s in found.late]
     yield [f"expected, but not seen: {_named(each.event)}" for each in found.missing]
-    yield [f"seen, but not expected: {_named(event)} after {moment(event.t_s)}" for event in found.surprises]
+    yield [
+        f"seen, but not expected: {_named(event)} after {duration(event.t_s)}" for event in found.surprises
+    ]
 
 
 def _timing(each: Predicted, t_s: float) -> str:
     earlier = t_s < each.event.t_s
-    span = f"{moment(each.t_min_s)} to {moment(each.t_max_s)}"
-    return f"{'earlier' if earlier else 'later'} than expected: {_named(each.event)} after {moment(t_s)}, not {span}"
+    span = f"{duration(each.t_min_s)} to {duration(each.t_max_s)}"
+    return f"{'earlier' if earlier else 'later'} than expected: {_named(each.event)} after {duration(t_s)}, not {span}"
 
 
 def _named(event: Event) -> str:
@@ -233,7 +235,7 @@ class ReviewedExpectation:
         if self.predicted.t_min_s <= self.observed_s <= self.predicted.t_max_s:
             return "as predicted"
         off_s = self.observed_s - self.predicted.event.t_s
-        return f"{abs(off_s):.1f} s {'later' if off_s > 0 else 'earlier'}"
+        return f"{duration(abs(off_s))} {'later' if off_s > 0 else 'earlier'}"
 
 
 def foresight(run: RunData) -> tuple[ReviewedExpectation, ...]:

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.duration_text import short_duration
 from chaosext.model.files import write_whole
 from chaosext.model.printable import json_text, shown
 from chaosext.model.redact import veiled_whole
@@ -159,7 +160,9 @@ class Ending:
         writing.start()
         writing.join(within_s)
         if writing.is_alive():
-            self.problems.append(f"no report within {within_s:.1f} s; create it with: chaosext report {path}")
+            self.problems.append(
+                f"no report within {short_duration(within_s)}; create it with: chaosext report {path}"
+            )
 
     def best(self) -> Path | None:
         """The report to open first."""

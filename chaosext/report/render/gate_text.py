@@ -170,7 +170,7 @@ def _acceptable(sheet: Sheet) -> Iterator[str]:
     if accept.pods_reachable:
         yield "Pods reachable between nodes that the cut leaves together"
     if accept.dns_outage_s is not None:
-        yield f"at most {accept.dns_outage_s:g} s without DNS on nodes that are not cut, and after a heal"
+        yield f"at most {short_duration(accept.dns_outage_s)} without DNS on nodes that are not cut, and after a heal"
     if accept.dns_during_cut:
         yield f"DNS {accept.dns_during_cut.value} during the cut"
     if accept.evicted_pods is not None:
@@ -258,7 +258,7 @@ def _when(events: Iterable[PredictedEvent]) -> str:
     """Return the range from the earliest to the latest time of any of the events."""
     told = tuple(events)
     first, last = min(event.t_min_s for event in told), max(event.t_max_s for event in told)
-    return f"{first:.0f} to {last:.0f} s after the cut "
+    return f"{short_duration(round(first))} to {short_duration(round(last))} after the cut "
 
 
 def _evictions(found: Prediction) -> str:

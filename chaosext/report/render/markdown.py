@@ -85,7 +85,7 @@ def _outages(result: RunResult) -> Iterator[str]:
     found = [(lane, result.outages[lane]) for lane in NAMES if lane in result.outages]
     rows = [row for lane, objects in found for row in _lane(NAMES[lane], objects, result)]
     if rows:
-        yield from table(("what", "where", "out for", "seconds after the cut"), rows)
+        yield from table(("what", "where", "out for", "after the cut"), rows)
 
 
 def _lane(lane: str, found: Mapping[str, Sequence[Window]], result: RunResult) -> Iterator[tuple[str, ...]]:
@@ -118,7 +118,7 @@ def _windows(windows: Sequence[Window]) -> str:
 
 def _clocks(result: RunResult) -> Iterator[str]:
     rows = [
-        (plain(node), f"{clock.wall_skew_s:+.3f} s", f"± {clock.error_s * 1000:.1f} ms", str(clock.boots))
+        (plain(node), f"{clock.wall_skew_s:+.3f}s", f"± {clock.error_s * 1000:.1f}ms", str(clock.boots))
         for node, clock in sorted(result.clocks.items())
     ]
     if rows:

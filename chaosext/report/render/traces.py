@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from chaosext import __version__
+from chaosext.model.duration_text import short_duration
 from chaosext.model.findings import Status
 from chaosext.model.printable import one_line
 from chaosext.model.redact import veiled
@@ -59,7 +60,7 @@ def hindrance(environment: Mapping[str, str]) -> str:
 
 def export(made: Callable[[], TraceSpan], within_s: float) -> str:
     """Export the trace that `made` builds, within `within_s` seconds. Return why that failed; "" on success."""
-    said = [f"no traces: the collector did not accept them within {within_s:g} s"]
+    said = [f"no traces: the collector did not accept them within {short_duration(within_s)}"]
 
     def exporting() -> None:
         try:

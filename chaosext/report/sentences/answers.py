@@ -18,7 +18,7 @@ from chaosext.report.data.customers_lane import told
 from chaosext.report.data.outage_summary import FELT, SHORT, losses
 from chaosext.report.sentences.root_cause import causes
 from chaosext.report.sentences.what_to_do import what_to_do
-from chaosext.report.units import capital, count, duration, moment
+from chaosext.report.units import capital, count, duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -170,7 +170,7 @@ def _over(result: RunResult) -> str:
     """Whether everything has recovered, as far as it was observed."""
     verified = result.verdict.rollback_verified
     steady = [event.t_s for event in result.events if event.kind is Kind.STEADY and event.t_s > 0]
-    since = f", since {moment(steady[-1])}" if steady else ""
+    since = f", since {duration(steady[-1])}" if steady else ""
     match result.verdict.outcome:
         case Outcome.PASSED:
             return f"Yes{since}: the steady state held after the heal, without help."
@@ -201,7 +201,7 @@ def _healed(result: RunResult) -> str:
         killed = result.verdict.outcome is Outcome.NOT_KNOWN
         return "Unknown: the run recorded no cut." if killed else "Yes: nothing was cut."
     if account.heal_s <= account.end_s:
-        return f"The cut is: it was healed at {moment(account.heal_s)}. The steady state was not checked after it."
+        return f"The cut is: it was healed at {duration(account.heal_s)}. The steady state was not checked after it."
     return "Unknown: no heal was seen."
 
 

@@ -16,7 +16,7 @@ from chaosext.model.result import Lane
 from chaosext.model.timeline import ON_NODES, Event, Kind
 from chaosext.report.data.account import DNS_TARGET, ON_NODE, ROUND_S, Account, first_each, goal, origin
 from chaosext.report.sentences.what_to_do import FALSE_GREEN
-from chaosext.report.units import duration, listed, moment, names, window
+from chaosext.report.units import duration, listed, names, window
 from chaosext.timeline.kube_dns_moves import is_kube_dns, node_of
 from chaosext.timeline.node_events import SOURCE
 
@@ -53,7 +53,7 @@ class Step:
     @property
     def when(self) -> str:
         """`32.8 s`, `0.7 s to 92.4 s`."""
-        return moment(self.t_s) if self.until_s is None else window((self.t_s, self.until_s))
+        return duration(self.t_s) if self.until_s is None else window((self.t_s, self.until_s))
 
     def __str__(self) -> str:
         return f"{'At' if self.until_s is None else 'From'} {self.when} {self.text}"
@@ -326,7 +326,7 @@ def _blind(account: Account) -> Iterator[Step]:
         yield _step(list(lost), f"{_names(list(lost))} were not observed: {times}.")
         return
     for event, (_, end_s) in lost.items():
-        until = "" if end_s is None else f" until {moment(end_s)}"
+        until = "" if end_s is None else f" until {duration(end_s)}"
         yield _step([event], f"{_names([event])} was not observed{until}: {event.detail}.")
 
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from chaosext.model import clock
+from chaosext.model.duration_text import short_duration
 from chaosext.model.timeline import ON_NODES, Kind
 from chaosext.partition.cut import Side
 from chaosext.run.fault.state import fault_of
@@ -35,7 +36,11 @@ def note_cut(context: RunContext, report: ArmReport) -> None:
     until = f"{report.let_go.as_wall_clock():%H:%M:%S} UTC"
     where = ON_NODES if report.cut.side is Side.NODES else ""
     lasts = f", until {until}: it can't be ended earlier" if report.cut.delay_s else " at most"
-    note = Note(kind=Kind.CUT, object=names, detail=f"{where}drops {peers} for {report.cut.ttl_s:g} s{lasts}")
+    note = Note(
+        kind=Kind.CUT,
+        object=names,
+        detail=f"{where}drops {peers} for {short_duration(report.cut.ttl_s)}{lasts}",
+    )
     context.recorder.note(note, "chaosext", at_s=armed_s)
 
 
@@ -66,7 +71,7 @@ def note_heal(context: RunContext, report: HealReport) -> None:
     """
     fault = fault_of(context)
     healed = {node.node for node in report.nodes if node.gone}
-    at, detail = clock.now(), f"cut removed in {report.elapsed_s:.2f} s"
+    at, detail = clock.now(), f"cut removed in {report.elapsed_s:.2f}s"
     took_s = report.elapsed_s
     if clock.is_over(fault.expires_at):
         healed = {node.node for node in report.nodes}

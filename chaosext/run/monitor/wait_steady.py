@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from chaosext.checks.kube_dns_placement import KUBE_DNS_SELECTOR
+from chaosext.model.duration_text import short_duration
 from chaosext.model.errors import Unreachable
 from chaosext.model.findings import Finding, Status, worst
 from chaosext.model.poll import poll
@@ -100,7 +101,10 @@ class Settling:
 
     def _summary(self) -> str:
         if self.held and self.settled_after_s is not None:
-            return f"steady after {self.settled_after_s:.1f} s, and for a dwell of {self.dwelt_s:.1f} s"
+            settled, dwelt = (
+                short_duration(each, exact=True) for each in (self.settled_after_s, self.dwelt_s)
+            )
+            return f"steady after {settled}, and for a dwell of {dwelt}"
         bad = (each for each in self.findings if each.status.is_bad)
         said = "; ".join(f"{each.check}: {_first_clause(each.summary)}" for each in bad)
         return said or "none of the checks is applicable, so nothing is known to be steady"

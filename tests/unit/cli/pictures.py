@@ -22,7 +22,7 @@ BRIEFING = Briefing(
     kube_dns_nodes=(ONE, TWO),
 )
 EVENTS = (
-    (0.0, Kind.CUT, f"Node/{CP}", "drops 172.18.0.3/32, 172.18.0.4/32, 10.244.0.0/16 for 120 s at the most"),
+    (0.0, Kind.CUT, f"Node/{CP}", "drops 172.18.0.3/32, 172.18.0.4/32, 10.244.0.0/16 for 2m at most"),
     (0.6, Kind.DNS_DEAD, f"Node/{CP}", f"{ADDRESS} timed out"),
     (0.6, Kind.TARGET_LOST, f"Node/{CP} → kube-dns 10.2.112.10:53/tcp", "timed out"),
     (20.4, Kind.NODE_NOT_READY, f"Node/{ONE}", "Ready is Unknown"),
@@ -38,7 +38,7 @@ EVENTS = (
     (46.0, Kind.ENDPOINTS_CHANGED, KUBE_DNS, f"10.244.0.7 on {CP}"),
     (50.7, Kind.POD_EVICTED, "Pod/kube-system/coredns-7d764666f9-8vhtr", f"from {TWO}, which is not ready"),
     (50.8, Kind.POD_BOUND, "Pod/kube-system/coredns-7d764666f9-nc4zd", f"to {CP}"),
-    (53.2, Kind.HEAL, f"Node/{CP}", "cut removed in 0.41 s"),
+    (53.2, Kind.HEAL, f"Node/{CP}", "cut removed in 0.41s"),
     (54.0, Kind.NODE_READY, f"Node/{ONE}", "Ready is True again"),
     (54.9, Kind.NODE_READY, f"Node/{TWO}", "Ready is True again"),
     (55.0, Kind.DNS_DEAD, f"Node/{ONE}", f"{ADDRESS} timed out"),
@@ -64,7 +64,7 @@ EVENTS = (
     (160.2, Kind.POD_READY, CART, f"on {ONE}"),
     (162.4, Kind.XDS_RESTORED, FRONT, "has its istiod, 15021 says ready"),
     (165.1, Kind.XDS_RESTORED, "Service/istio-system/istiod", "8 of 8 sidecars are synced"),
-    (190.4, Kind.STEADY, "Cluster/kind-chaosext", "steady after 39.2 s, and for a dwell of 15.3 s"),
+    (190.4, Kind.STEADY, "Cluster/kind-chaosext", "steady after 39.2s, and for a dwell of 15.3s"),
 )
 VERDICT = Verdict(outcome=Outcome.DEVIATED, reasons=("DNS died",), rollback_verified=True)
 

@@ -68,8 +68,8 @@ def test_the_gate_s_schema_describes_the_longest_cut_as_its_own_schema_does() ->
         (("--flap", "on=15s,off=10s,times=7"), "--longest and --flap"),
         (("--rollback-at", "10m"), "--longest and --rollback-at"),
         (("--scenarios", "scenarios.yaml"), "--longest and --scenarios"),
-        (("--step", "2m", "--up-to", "1m"), "--step 120 s up to --up-to 60 s"),
-        (("--step", "1s", "--up-to", "23h"), "--step 1 s up to --up-to 82800 s"),
+        (("--step", "2m", "--up-to", "1m"), "--step 2m up to --up-to 1m"),
+        (("--step", "1s", "--up-to", "23h"), "--step 1s up to --up-to 23h"),
         (("--probability", "0"), "--probability"),
     ],
 )

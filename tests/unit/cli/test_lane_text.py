@@ -119,7 +119,7 @@ def test_a_node_that_was_never_ready_is_not_drawn_as_well() -> None:
         for row in rows(replace(night(9.0), ready={ONE: False}), width=9, height=99)
         if (row.lane, row.who) == ("NodeReady", ONE)
     )
-    assert (row.cells, row.says) == (Cell.OUT * 9, "out 9 s")
+    assert (row.cells, row.says) == (Cell.OUT * 9, "out 9s")
 
 
 def test_an_outage_that_nobody_sees_any_more_is_not_said_to_last() -> None:

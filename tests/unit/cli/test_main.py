@@ -201,7 +201,7 @@ def test_dry_run() -> None:
 
 def test_a_line_of_the_live_timeline() -> None:
     event = Event(t_s=55.04, kind=Kind.DNS_DEAD, object="Node/worker", detail="timed out", source="x")
-    assert event_line(event) == "   +55.0 s  dns_dead           Node/worker  timed out"
+    assert event_line(event) == "   +55.0s  dns_dead           Node/worker  timed out"
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def test_a_short_cut_says_for_how_long_dns_is_dead_after_it(rehearse: Any) -> No
     """A cut of 15 s: DNS is dead on every node for some seconds after the heal, in about half of the simulations."""
     _, said = rehearse("--snapshot", STORY, "--no-advice", "--cut-for", "15s", "-v")
     headline = said.splitlines()[0]
-    assert headline.startswith("prediction: passed in 96% of simulations after 4 s, at most 7 s, without DNS")
+    assert headline.startswith("prediction: passed in 96% of simulations after 4s, at most 7s, without DNS")
     assert headline.endswith("on 2 nodes after the heal (in 52% of simulations); deviates in 4%")
     assert "it heals by itself" not in headline
     assert re.search(
@@ -278,7 +278,7 @@ def test_a_time_budget_that_is_too_short_leaves_it_unknown_and_says_how_much_was
     Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
     assert (code, found["verdict"], found["self_heals"], found["workloads"]) == (30, "unknown", None, None)
     assert found["simulations"]["made"] == 0 < found["simulations"]["wanted"]
-    assert "the time budget of 0.001 s ended" in found["method"]
+    assert "the time budget of 0.001s ended" in found["method"]
     _, said = rehearse("--snapshot", STORY, *SHORT, "--time-budget", "1ms")
     assert said.startswith("UNKNOWN: only 0 of 12 simulations were made before the time budget ended")
 

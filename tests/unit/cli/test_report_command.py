@@ -151,7 +151,7 @@ def test_a_report_that_takes_too_long_is_not_waited_for(path: Path, monkeypatch:
     ending, began_s = Ending(), time.monotonic()
     ending(path, 0.1)
     assert time.monotonic() - began_s < 2.0
-    assert ending.problems == [f"no report within 0.1 s; create it with: chaosext report {path}"]
+    assert ending.problems == [f"no report within 0.1s; create it with: chaosext report {path}"]
 
 
 def test_a_full_disk_leaves_no_half_report(path: Path) -> None:

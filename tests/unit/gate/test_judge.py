@@ -214,7 +214,7 @@ def test_dns_that_is_dead_on_nodes_that_are_not_cut_is_no_go() -> None:
     assert {each.finding.check for each in found.against} == {"dns_outage"}
     assert found.decision is Decision.NO_GO
     headline = found.rehearsed[0].prediction.headline
-    assert headline == "passed after 299 s, at most 314 s, without DNS on 2 nodes that are not cut"
+    assert headline == "passed after 4m59s, at most 5m14s, without DNS on 2 nodes that are not cut"
     assert judge(world, replace(on_cut, accept=Acceptance(dns_outage_s=400))).decision is Decision.GO
 
 

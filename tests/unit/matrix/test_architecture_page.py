@@ -49,7 +49,7 @@ def test_page_does_not_depend_on_the_order_of_runs() -> None:
 def test_row_says_what_happened_when_it_was_seen_and_in_which_run() -> None:
     kept = kept_cell(STORY)
     found = row(page(kept), "| istio | coredns |")
-    assert "2 nodes NotReady after 20.4 s, 2 Pods evicted; DNS answers on workers" in found
+    assert "2 nodes NotReady after 20.4s, 2 Pods evicted; DNS answers on workers" in found
     assert "kube-dns moves to control-plane" in found
     assert "**DNS dead on workers**" in found
     assert "| **no** |" in found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from chaosext.model.duration_text import short_duration
 from chaosext.model.timeline import Kind
 from chaosext.report.units import words
 
@@ -47,7 +48,9 @@ class Chapter:
 
     @property
     def title(self) -> str:
-        return "" if self.minute is None else f"{self.minute * 60} s to {self.minute * 60 + 60} s"
+        if self.minute is None:
+            return ""
+        return f"{short_duration(self.minute * 60)} to {short_duration(self.minute * 60 + 60)}"
 
 
 def chapters(events: Sequence[Event]) -> tuple[Chapter, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from chaosext.model.duration_text import short_duration
 from chaosext.model.timeline import Kind
 from chaosext.report.render.html.time_axis import CHARACTER_PERCENT
-from chaosext.report.units import LONG_S, duration, moment
+from chaosext.report.units import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -68,12 +69,12 @@ def _flag(event: Event, axis: Axis, say: Callable[[float], str]) -> Flag | None:
         return None
     label = name if event.t_s == 0 else f"{name} {say(event.t_s)}"
     return Flag(
-        axis.percent(event.t_s), event.kind, label, f"{moment(event.t_s)}: {event.object}: {event.detail}"
+        axis.percent(event.t_s), event.kind, label, f"{duration(event.t_s)}: {event.object}: {event.detail}"
     )
 
 
 def _short(t_s: float) -> str:
-    return f"{round(t_s)} s" if t_s < LONG_S else duration(t_s)
+    return short_duration(round(t_s))
 
 
 def _levelled(found: Iterable[Flag]) -> tuple[Flag, ...]:

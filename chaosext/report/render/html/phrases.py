@@ -14,7 +14,7 @@ from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
 from chaosext.rehearsal.simulate.prediction import CERTAIN, said_share
 from chaosext.report.data.lane_state import State
-from chaosext.report.units import duration, moment
+from chaosext.report.units import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -184,7 +184,7 @@ def skewed(clocks: Mapping[str, NodeClock]) -> str:
 
 def at(t_s: float) -> str:
     """A moment, in seconds from the cut."""
-    return moment(t_s)
+    return duration(t_s)
 
 
 def share(of_simulations: float) -> str:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from chaosext.model.duration_text import short_duration
 from chaosext.model.signal import MEANING, Mark
 from chaosext.report.data.lane_state import State
 from chaosext.report.render.html.tracks import BACKGROUND, Bar, Dot, Guess, Track, coarse
-from chaosext.report.units import duration, moment, window
+from chaosext.report.units import duration, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -173,15 +174,15 @@ def _apart(dots: Iterable[Dot], axis: Axis) -> Iterator[Dot]:
 
 
 def _dot(dot: Dot, axis: Axis) -> str:
-    text = escape(f"{moment(dot.t_s)}: {dot.text}")
+    text = escape(f"{duration(dot.t_s)}: {dot.text}")
     at = f'x="{axis.percent(dot.t_s):.2f}%" overflow="visible"'
     return f'<svg {at}><title>{text}</title><path class="d d-{dot.glyph}" d="{GLYPHS[dot.glyph]}"/></svg>'
 
 
 def _guess(guess: Guess, axis: Axis, *, stop: bool) -> str:
     left, at, right = map(axis.percent, (guess.t_min_s, guess.t_s, guess.t_max_s))
-    span = f"{round(guess.t_min_s)} s to {round(guess.t_max_s)} s"
-    text = escape(f"predicted: {guess.text}, at {round(guess.t_s)} s ({span})")
+    least, likely, most = (short_duration(round(each)) for each in (guess.t_min_s, guess.t_s, guess.t_max_s))
+    text = escape(f"predicted: {guess.text}, at {likely} ({least} to {most})")
     whisker = f'<line class="p" x1="{left:.2f}%" x2="{right:.2f}%" y1="28" y2="28"/>'
     diamond = f'<svg x="{at:.2f}%" overflow="visible"><path class="pd" d="{DIAMOND}"/></svg>'
     reach = f' tabindex="0" role="img" aria-label="{text}"' if stop else ""

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaosext.model.duration_text import short_duration
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -84,10 +86,4 @@ def axis_of(moments: Iterable[float]) -> Axis:
 
 
 def _label(t_s: int, step_s: int) -> str:
-    if t_s == 0:
-        return "0"
-    if step_s < 60:
-        return f"{t_s} s"
-    if step_s < 3600:
-        return f"{t_s // 60} min"
-    return f"{t_s // 3600} h"
+    return short_duration(t_s) if t_s else "0"

@@ -210,7 +210,7 @@ def test_what_was_not_simulated_in_time_is_unknown() -> None:
     made = found.simulations.made
     assert 0 < made < 50
     assert found.simulations.wanted == 100
-    assert found.method == f"{made} of 100 random simulations, seed 0: the time budget of 3600 s ended"
+    assert found.method == f"{made} of 100 random simulations, seed 0: the time budget of 3600s ended"
     assert found.chances[Forecast.UNKNOWN] == pytest.approx(1 - made / 100)
     assert (found.verdict, found.self_heals, found.dns.after_heal) == (Forecast.UNKNOWN, None, Dns.UNKNOWN)
     assert sum(outcome.probability for outcome in found.outcomes) == pytest.approx(1.0)

@@ -205,7 +205,7 @@ CLUSTERS: dict[str, Expected] = {
             calico("FelixConfiguration", "default", bpfLogLevel="", reportingInterval="0s"),
         ),
         "passed",
-        "those across the cut end 98 to 242 s",
+        "those across the cut end 1m38s to 4m2s",
     ),
     "Kubespray: Calico's VXLAN, its mesh, NodeLocal DNSCache": Expected(
         (
@@ -326,7 +326,7 @@ CLUSTERS: dict[str, Expected] = {
     "kubeadm with kube-router": Expected(
         (*machines(ALL), *SHOP, *daemons("kube-router", ALL, "kube-system", *ROUTER)),
         "passed",
-        "routes across the cut end 58 to 182 s",
+        "routes across the cut end 58s to 3m2s",
     ),
     # Its control plane is no node, so that no session crosses the cut.
     "k0s": Expected(

@@ -102,7 +102,7 @@ def test_a_flap_is_so_many_cuts(flap: Flap, periods: Periods) -> None:
 
 
 def test_a_flap_is_said_in_words() -> None:
-    assert str(Flap(on_s=15, off_s=10, times=7)) == "7 cuts of 15 s, 10 s apart"
+    assert str(Flap(on_s=15, off_s=10, times=7)) == "7 cuts of 15s, 10s apart"
 
 
 spans = st.tuples(st.integers(0, 500), st.integers(1, 60)).map(lambda span: (span[0], span[0] + span[1]))

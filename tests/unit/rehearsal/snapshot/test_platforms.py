@@ -131,7 +131,7 @@ def test_a_cut_that_outlasts_node_repair_is_unknown(
     world = read(*nodes)
     assert doubts_of(world, names_of(world), 60 * minutes * 0.7) == ()
     (doubt,) = doubts_of(world, names_of(world), 60 * minutes)
-    assert f"{minutes} min" in doubt.why
+    assert f"about {minutes}m, and" in doubt.why
 
 
 def test_hybrid_nodes_are_not_replaced(read: Read) -> None:

@@ -78,7 +78,7 @@ def test_what_a_run_did_not_watch_is_not_called_gone_nor_new(lane: Lane, name: s
     out = replace(WHOLE, result=replace(WHOLE.result, outages={lane: {name: ((0.0, 60.0),)}}))
     assert change(out, with_dns({})) is OutageChange.NOT_KNOWN
     assert change(with_dns({}), out) is OutageChange.NOT_KNOWN
-    assert "| 60.0 s | unknown |" in markdown(compare(out, with_dns({})))
+    assert "| 1m | unknown |" in markdown(compare(out, with_dns({})))
     assert "not observed" in render_comparison(compare(out, with_dns({})))
 
 

@@ -168,7 +168,7 @@ def test_a_hole_in_the_watch_is_skipped_and_never_passed(story: str) -> None:
     data = RUNS[story]
     blind = replace(data, result=replace(data.result, unobserved={"worker": ((1.0, 4.0),)}))
     watched = next(case for case in cases(blind) if case.name == "observation was complete")
-    assert (watched.status, watched.said) == (None, "worker was not observed from 1.0 s to 4.0 s")
+    assert (watched.status, watched.said) == (None, "worker was not observed from 1s to 4s")
     assert colour(blind) == colour(data)
 
 
@@ -178,7 +178,7 @@ def test_a_gap_that_hides_no_outage_is_told_and_makes_nothing_red() -> None:
     watched = next(case for case in cases(short) if case.name == "observation was complete")
     assert watched.status is Status.HEALTHY
     assert watched.said == (
-        "too short to hide an outage: worker was not observed from 1.0 s to 2.0 s, from 9.0 s to 11.0 s"
+        "too short to hide an outage: worker was not observed from 1s to 2s, from 9s to 11s"
     )
     assert colour(short) == "green"
     assert watched.said in junit(short)

@@ -102,16 +102,16 @@ def test_a_gap_that_hides_no_outage_makes_none_longer() -> None:
 @pytest.mark.parametrize(
     ("dns", "said"),
     [
-        ({ONE: ((1.0, 9.0),)}, "DNS failed on 1 of 3 nodes for 8.0 s."),
-        ({ONE: ((1.0, 9.0),), TWO: ((1.0, 6.0),)}, "DNS failed on 2 of 3 nodes for up to 8.0 s."),
-        ({ONE: ((1.0, 9.0), (20.0, 22.0))}, "DNS failed on 1 of 3 nodes for up to 8.0 s."),
+        ({ONE: ((1.0, 9.0),)}, "DNS failed on 1 of 3 nodes for 8s."),
+        ({ONE: ((1.0, 9.0),), TWO: ((1.0, 6.0),)}, "DNS failed on 2 of 3 nodes for up to 8s."),
+        ({ONE: ((1.0, 9.0), (20.0, 22.0))}, "DNS failed on 1 of 3 nodes for up to 8s."),
         (
             {CP: ((1.0, 9.0),), ONE: ((1.0, 9.0),), TWO: ((181.0, None),)},
-            "DNS failed on all 3 nodes for at least 9.4 s; 1 not back when the run ended.",
+            "DNS failed on all 3 nodes for at least 9.4s; 1 not back when the run ended.",
         ),
         (
             {TWO: ((181.0, None),)},
-            "DNS failed on 1 of 3 nodes for at least 9.4 s; not back when the run ended.",
+            "DNS failed on 1 of 3 nodes for at least 9.4s; not back when the run ended.",
         ),
     ],
 )

@@ -129,7 +129,7 @@ def test_a_wall_clock_that_is_off_is_said_where_the_clocks_are_folded() -> None:
         "b": NodeClock(offset_s=0, error_s=0, wall_skew_s=0, boots=1),
     }
     html = page(RunData(result=replace(STORIES["passed"], clocks=clocks)))
-    assert f"Clocks of 2 nodes: {CP} is 90.0 s ahead</summary>" in html
+    assert f"Clocks of 2 nodes: {CP} is 1m30s ahead</summary>" in html
 
 
 @pytest.mark.parametrize("outcome", sorted(Outcome))
