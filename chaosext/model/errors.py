@@ -91,7 +91,7 @@ def finite(value: Any) -> float:
     """Convert `value` to a finite float. Raises TypeError, ValueError or OverflowError; also rejects NaN."""
     number = float(value)
     if not math.isfinite(number) or abs(number) > BEYOND:
-        raise ValueError(f"{value!r:.40} is no number to reckon with")
+        raise ValueError(f"{value!r:.40} is not a number to calculate with")
     return number
 
 

@@ -177,7 +177,7 @@ class LockFacts:
 
     @property
     def until(self) -> str:
-        """When the run ends at the latest or, if that is unknown, how long the lock outlives the run."""
+        """When the run ends at the latest or, if that is unknown, how long the lock stays after the run."""
         cut = f"its cut ends by {self.cut_over:%H:%M:%S} UTC, " if self.cut_over else ""
         if self.over:
             return f"({cut}the run is over by {self.over:%H:%M:%S} UTC)"

@@ -122,7 +122,7 @@ class HealReport:
         return None if None in changes else True
 
     def may_cut(self, *, let_go: Moment | None = None) -> bool:
-        """Whether the cut may still be active: its removal is not confirmed, and its TTL is not known to be over."""
+        """Whether the cut may still be active: its removal is not confirmed, and its TTL may not be over."""
         return bool(self.left) and not clock.is_over(let_go)
 
     def require_gone(self, *, let_go: Moment | None = None) -> None:

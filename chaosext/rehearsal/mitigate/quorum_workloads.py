@@ -73,7 +73,7 @@ def _threatened(world: World, plan: Plan) -> Iterator[_Threatened]:
 
 
 def _may_be_quorum(world: World, namespace: str, owner: str, is_said: bool) -> bool:
-    """Whether Pods of this owner may be members of a quorum; `is_said`: a label of theirs says whether they are."""
+    """Whether Pods of this owner may be members of a quorum; `is_said`: one of their labels says whether they are."""
     if is_said or owner.partition("/")[0] in QUORUM_KINDS:
         return True
     known = world.workloads.get((namespace, owner))

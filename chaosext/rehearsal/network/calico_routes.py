@@ -134,7 +134,7 @@ class CalicoRoutes(Routes):
 
     @property
     def _needed(self) -> Iterator[str]:
-        """Yield the kinds without which it is unknown which node announces which Pod addresses to whom.
+        """Yield the kinds without which it is unknown which node announces which Pod addresses to which other.
 
         In the mesh every node has a session with every other, so more sessions would change nothing for the
         worse. Without a BGPConfiguration the mesh is Calico's default.

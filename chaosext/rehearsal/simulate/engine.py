@@ -411,7 +411,7 @@ class _Play:
         return True
 
     def _await_openings(self, t: float) -> None:
-        """Retry pending Pods whenever a node loses a taint; nobody waits for that before the first one."""
+        """Retry pending Pods whenever a node loses a taint, once a Pod waits for that."""
         if self._awaits_openings:
             return
         self._awaits_openings = True

@@ -1,4 +1,4 @@
-"""Whom a cut can hurt: the workloads and Services of a world, each with its Pods before the cut."""
+"""What a cut can hurt: the workloads and Services of a world, each with its Pods before the cut."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUORUM_SIZE = 3
 """Members from which a StatefulSet counts as a quorum; fewer cannot lose one and still have one."""
 
 UNREPLICATED = frozenset({"Node", "Job"})
-"""Owners whose Pods are no replicas of one another: static Pods, and Pods that end."""
+"""Owners whose Pods are not replicas of one another: static Pods, and Pods that end."""
 
 HERE_TO_STAY = frozenset({"DaemonSet", "Node"})
 """Owners that bind a Pod to its node: the Pod is not re-created elsewhere."""
@@ -47,7 +47,7 @@ class Unit:
     """A workload, or a Service with the Pods behind it.
 
     `wanted`: its replicas, for a Service its Pods before the cut. `quorum`: members that it needs at every
-    moment, 0 if it is no quorum, or had no majority before the cut (`is_broken_quorum`). `keys` are the
+    moment, 0 if it is not a quorum, or had no majority before the cut (`is_broken_quorum`). `keys` are the
     (namespace, owner) of its Pods.
     """
 

@@ -137,7 +137,7 @@ class Scene:
         self.with_marks, self._gaps = with_marks, stage.plan.gaps
         self.route_changes_s = stage.routes.changes_s(draw.between)
         self.reachability_changes_s = tuple(sorted({*chain(*stage.plan.periods), *self.route_changes_s}))
-        """The times at which it may change who reaches whom: the cut, the heal, and the routes' own changes."""
+        """When it may change which nodes reach which Pods: at the cut, the heal, and the routes' own changes."""
         self._enter_epoch()
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._turn = count()

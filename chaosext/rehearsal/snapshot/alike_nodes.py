@@ -69,7 +69,7 @@ def _of_its_node(spec: PodSpec) -> Hashable:
 def _keys(world: World) -> frozenset[str]:
     """Return the labels of nodes by which a Pod or a BGPPeer selects nodes.
 
-    A Pod that must or must not be where another is, is so by host; that tells no host from another.
+    A Pod that must or must not be where another is, is so by host; that distinguishes no hosts.
     """
     specs = {id(pod.spec): pod.spec for pod in world.pods if not _is_bound(pod)}.values()
     found = {key for spec in specs for key in _of_spec(spec)}

@@ -41,7 +41,7 @@ MARKS: Mapping[str, tuple[str, ...]] = {
 """Label -> values that mark a Service or a Pod of cluster DNS."""
 
 CONTAINERS, HASH = ("coredns", "kubedns"), "pod-template-hash"
-"""Names of the containers of cluster DNS, and the label that is no name."""
+"""Names of the containers of cluster DNS, and the label that is not a name."""
 
 HOMES = ("kube-system", "openshift-dns")
 """Namespaces in which such a label is as good as a known name; elsewhere it may be another project's CoreDNS."""
@@ -127,7 +127,7 @@ def find_dns(seen: DnsSighting) -> DnsShown:
 
 
 def _elsewhere(asked: Sequence[str], seen: DnsSighting) -> DnsShown:
-    why = f"kubelet hands out {', '.join(asked)}, which is no Service's address in the snapshot"
+    why = f"kubelet hands out {', '.join(asked)}, which is not the address of a Service in the snapshot"
     return replace(_by_looks(seen), doubts=(Doubt(subject="clusterDNS", why=why),))
 
 

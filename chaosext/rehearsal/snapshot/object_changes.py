@@ -2,7 +2,7 @@
 
 A patch is a strategic or JSON merge patch, or a manifest as for `kubectl apply`. What the cluster's controllers do
 with it follows here for Pods: a new template reaches them, replicas come and go, and those of a removed workload or
-node go, too. A Pod that has to be scheduled anew has no node afterwards.
+node go, too. A Pod that has to be scheduled again has no node afterwards.
 
 Source: Kubernetes' documentation, "Update API Objects in Place Using kubectl patch"; merge keys from k8s.io/api
 core/v1 (patchMergeKey); plugin/pkg/admission/defaulttolerationseconds.
@@ -361,7 +361,7 @@ class Objects:
     # -- Pods --
 
     def evict(self, node: str, *, is_gone: bool = False) -> None:
-        """Remove a node's Pods; those that a controller makes anew elsewhere lose their node instead.
+        """Remove a node's Pods; those that a controller re-creates elsewhere lose their node instead.
 
         A DaemonSet's Pods stay until the node is gone.
         """

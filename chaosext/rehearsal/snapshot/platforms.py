@@ -30,7 +30,7 @@ Values = dict[str, Any]
 class Platform:
     """A way to run Kubernetes. A node belongs to it by a label, its kubelet's version, or its provider's scheme.
 
-    `apart`: its control plane is no node of the cluster, unless one has the role. `settings`: fields of `ControlPlane`
+    `apart`: its control plane is not on nodes, unless one has the role. `settings`: fields of `ControlPlane`
     that differ from Kubernetes' defaults, `grace_s` among them. `otherwise`: what -> settings that may be in force
     instead. `repair_s`: after how many seconds it replaces a node that is not Ready, 0: never.
     """

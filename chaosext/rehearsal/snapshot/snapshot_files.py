@@ -75,7 +75,7 @@ Old releases of troubleshoot.sh (cluster-resources/pods/shop.json) and sonobuoy 
 """
 
 MOST_OTHERS = 1000
-"""After this many documents that are no objects, a file is taken for something else, such as a log."""
+"""After this many documents that are not objects, a file is taken for something else, such as a log."""
 
 _START_OF_LOGS = re.compile(rb"==== START (logs for container [^\n]*?) ====\r?\n")
 """What `kubectl cluster-info dump` prints before the logs of a container (kubectl, pkg/cmd/clusterinfo)."""

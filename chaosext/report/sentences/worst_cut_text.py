@@ -1,4 +1,4 @@
-"""The worst cuts in sentences: which is the smallest, what the others break and how, what is not known. Pure."""
+"""The worst cuts in sentences: which is the smallest, what the others break and how, what is unknown. Pure."""
 
 from __future__ import annotations
 

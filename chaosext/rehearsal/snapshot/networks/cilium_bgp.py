@@ -37,7 +37,7 @@ POD_CIDR = "PodCIDR"
 
 
 class Announcements:
-    """Which nodes announce their Pods to a peer that is no node, by Cilium's BGP kinds, and the doubts about it."""
+    """Which nodes announce their Pods to a peer that is not a node, by Cilium's BGP kinds, and the doubts about it."""
 
     def __init__(self, seen: NetworkSigns) -> None:
         self._seen = seen
@@ -78,7 +78,7 @@ class Announcements:
                     self._announce(subject, "spec.bgpInstances.peers.peerAddress", spec, [address])
 
     def _exports(self, subject: str, name: str) -> bool:
-        """Whether a peer with this CiliumBGPPeerConfig is told of Pod addresses."""
+        """Whether a peer with this CiliumBGPPeerConfig learns Pod addresses."""
         configs = [each for each in self._seen.documents.get(PEER_CONFIG, ()) if _name(each) == name]
         if not configs:
             why = f"names {name!r}, which is not in the snapshot, so it is unknown what is announced"

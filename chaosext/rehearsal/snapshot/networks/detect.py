@@ -81,7 +81,7 @@ _PROOFS: Mapping[str, Callable[[NetworkSigns], Shown]] = {
 def detect(seen: NetworkSigns) -> Shown:
     """Return the network that carries Pod traffic if the snapshot has signs of only one, and the remaining doubts.
 
-    Signs of two networks are no doubt where one of them is known to leave Pod traffic to the other.
+    Signs of two networks raise no doubt where one of them is known to leave Pod traffic to the other.
     """
     signs = dict(_signs(seen))
     if len(signs) > 1 and routes_nothing(seen):

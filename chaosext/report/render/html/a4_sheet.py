@@ -1,6 +1,6 @@
 """One printed sheet of A4, whatever stands on it: texts are measured and cut here, not by the printer. Pure.
 
-A browser breaks lines by the width of its own font, which is not known here. Widths are those of DejaVu Sans,
+A browser breaks lines by the width of its own font, which is unknown here. Widths are those of DejaVu Sans,
 one of the widest fonts in use, so that a text takes at most as many lines as are counted.
 """
 
