@@ -11,7 +11,8 @@ are reached by nobody else: no node learns routes, and the fabric has none. The 
 the heal.
 
 Source: kube-router, docs/bgp.md, docs/user-guide.md and pkg/controllers/routing; Cilium, "BGP Control Plane",
-cilium #38458 and its Helm chart's liveness probe (every 30 s, 10 failures). Not seen.
+cilium #38458 and its Helm chart's liveness probe (every 30 s, 10 failures). Not seen, but for GoBGP's sessions
+(bgp_sessions.py).
 """
 
 from __future__ import annotations
