@@ -167,9 +167,14 @@ class Roster:
     # -- Services --------------------------------------------------------------------------------------------
 
     def _services(self) -> Iterator[Unit]:
-        """Yield each Service with Pods, apart from the cluster's DNS, which lookups judge."""
+        """Yield each Service with Pods, apart from those of the cluster's DNS, which lookups judge.
+
+        A cache on each node has a Service of its own for the same Pods (kube-dns-upstream).
+        """
+        dns = self._world.dns
+        of_dns = (dns.namespace, dns.selector) if dns else None
         for service in self._world.services:
-            if not service.selector or service == self._world.dns:
+            if not service.selector or (service.namespace, service.selector) == of_dns:
                 continue
             unit = Unit(service.subject, service=service)
             for row, pods in self.rows(service.namespace):

@@ -263,6 +263,16 @@ def test_pods_that_moved_to_nodes_without_routes_are_no_endpoints() -> None:
     assert found.verdict is Forecast.DEVIATED
 
 
+def test_another_service_of_kube_dns_pods_is_judged_by_lookups_as_kube_dns_is() -> None:
+    """A cache on each node asks kube-dns' Pods by a Service of its own, kube-dns-upstream."""
+    world = cluster(network=CALICO)
+    assert world.dns is not None
+    upstream = replace(world.dns, name="kube-dns-upstream")
+    found = predicted(replace(world, services=(world.dns, upstream)))
+    assert not [name for name in impact(found).units if "Service/kube-system" in name]
+    assert found.verdict is Forecast.DEVIATED
+
+
 def test_cut_nodes_do_not_reach_a_service_on_the_control_plane() -> None:
     spec = PodSpec(labels={"app": "metrics"}, tolerations=(Toleration(operator="Exists"),))
     pods = spread_over(["cp-1"], 1, "ReplicaSet/metrics-1", "shop", spec)
