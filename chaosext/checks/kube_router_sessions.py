@@ -27,8 +27,9 @@ ASK_TIMEOUT_S = 6.0
 SCRIPT = f"""
 exec 3<>/dev/tcp/{ADDRESS[0]}/{ADDRESS[1]} || exit 97
 base64 -d >&3
-timeout {LISTEN_S:g} head -c {LARGEST} <&3 | base64 -w0
+timeout {LISTEN_S:g} cat <&3 | head -c {LARGEST} | base64 -w0
 """
+"""`cat` passes on what it has read before it is ended, and `head` alone would not."""
 
 SETTLES = "run `gobgp neighbor` in its Pod kube-router to see them"
 
