@@ -12,6 +12,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Self
 
 from chaosext.model.errors import Refused, did_you_mean
+from chaosext.testbed.bed_options import LEAF_NETWORKS, make_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,9 +44,6 @@ MITIGATIONS = (
 PRODUCTION = "production"
 VARIANTS = (PRODUCTION,)
 """`production`: Kubernetes' own grace period and tolerations, so a cut of minutes."""
-
-UNANNOUNCED = frozenset({"calico-bgp", "calico-racks"})
-"""Networks whose control-plane nodes announce no Pod addresses: what the incident needs."""
 
 HOLD_TIMES = frozenset({"calico-reflectors", "calico-mesh"})
 """Networks with BGP sessions across the cut. They end with their hold time: 240 s in BIRD without a setting, so the
@@ -99,6 +97,26 @@ class MatrixCell:
         return replace(self, mitigations=())
 
     @property
+    def istio(self) -> str:
+        """The testbed's choice of a mesh."""
+        return "istio" if self.mesh == "istio-classic" else self.mesh
+
+    @property
+    def sidecars(self) -> str | None:
+        """The testbed's choice of sidecars; None without a mesh."""
+        return None if self.mesh == "none" else "classic" if self.mesh == "istio-classic" else "native"
+
+    def require_possible(self) -> None:
+        """Raise `Refused` if the testbed refuses this combination."""
+        make_options(
+            network=self.network,
+            mesh=self.istio,
+            sidecars=self.sidecars,
+            dns=self.dns,
+            mitigations=self.mitigations,
+        )
+
+    @property
     def cut_for_s(self) -> float | None:
         """The duration of the cut in seconds; None: as long as the experiment waits for kube-dns to move."""
         return LONG_CUT_S if self.network in HOLD_TIMES else None
@@ -108,7 +126,7 @@ class MatrixCell:
         """The options of `chaosext testbed up` that make this testbed; defaults are left out."""
         chosen = {
             "--network": (self.network, NETWORKS[0]),
-            "--mesh": ("istio" if self.mesh == "istio-classic" else self.mesh, MESHES[0]),
+            "--mesh": (self.istio, MESHES[0]),
             "--dns": (self.dns, DNS_CHOICES[0]),
             "--timings": (self.variant, ""),
         }
@@ -118,9 +136,9 @@ class MatrixCell:
             if value != default
             for word in (option, value)
         ]
-        sidecars = ("--sidecars", "classic" if self.mesh == "istio-classic" else "native")
+        sidecars = ("--sidecars", self.sidecars) if self.sidecars else ()
         mitigations = [word for each in self.mitigations for word in ("--mitigation", each)]
-        return (*options, *(() if self.mesh == "none" else sidecars), *mitigations)
+        return (*options, *sidecars, *mitigations)
 
 
 SAME_AS = {
@@ -130,21 +148,23 @@ SAME_AS = {
 }
 """Mitigation -> the field and value of the cell that has it by another option."""
 
-FOR_UNANNOUNCED = frozenset(
+OF_THE_INCIDENT = frozenset(
     {"dns-affinity", "bgp-on-control-plane", "longer-tolerations", "pause-evictions", "spread"}
 )
 
 
 def no_difference(cell: MatrixCell) -> str:
     """Return why the cell shows nothing that another one does not; "" if it belongs into the matrix."""
+    try:
+        cell.require_possible()
+    except Refused as error:
+        return error.message
     for each in cell.mitigations:
         if each in SAME_AS:
             field, value = SAME_AS[each]
             return f"{each} is {field} {value}"
-        if each in FOR_UNANNOUNCED and cell.network not in UNANNOUNCED:
+        if each in OF_THE_INCIDENT and cell.network not in LEAF_NETWORKS:
             return f"{cell.network} heals without {each}"
-        if each == "reflectors-off-control-plane" and cell.network != "calico-reflectors":
-            return f"{cell.network} has no reflectors on control-plane nodes"
     if len(cell.mitigations) > 1:
         return "each mitigation is played alone"
     return _by_mesh(cell)
@@ -154,7 +174,7 @@ def _by_mesh(cell: MatrixCell) -> str:
     has_defaults = cell.dns == DNS_CHOICES[0]
     if cell.mitigations and not has_defaults:
         return "mitigations are played with coredns"
-    if cell.mesh == "istio-classic" and not (cell.network in UNANNOUNCED and has_defaults):
+    if cell.mesh == "istio-classic" and not (cell.network in LEAF_NETWORKS and has_defaults):
         return "classic sidecars differ only in how Pods get stuck"
     if cell.mesh == "istio-dns-capture" and (
         cell.mitigations or cell.dns not in ("coredns", "on-control-plane")
@@ -192,8 +212,8 @@ def matching(cells: Iterable[MatrixCell], patterns: Iterable[str]) -> tuple[Matr
 def wanted_cells(names: Iterable[str], patterns: Iterable[str]) -> tuple[MatrixCell, ...]:
     """Return the named cells, then those of the matrix that match a pattern; the whole matrix without both.
 
-    A named cell may be outside of the matrix. Raises `Refused` for an unknown name and for a pattern that matches
-    nothing.
+    A named cell may be outside of the matrix. Raises `Refused` for an unknown name, for a combination that the testbed
+    refuses, and for a pattern that matches nothing.
     """
     named, globs, planned = tuple(names), tuple(patterns), planned_cells()
     for pattern in globs:
@@ -202,6 +222,8 @@ def wanted_cells(names: Iterable[str], patterns: Iterable[str]) -> tuple[MatrixC
                 f"--cells {pattern!r} matches no cell", "see `chaosext matrix list` for their names"
             )
     found = [*map(MatrixCell.named, named), *matching(planned, globs)]
+    for cell in found:
+        cell.require_possible()
     return tuple(dict.fromkeys(found)) if named or globs else planned
 
 

@@ -296,7 +296,7 @@ def _versions(cell: MatrixCell, snapshot: Mapping[str, Any]) -> dict[str, str]:
 
 NETWORK_VERSIONS = {
     "calico": ("Calico", versions.CALICO_VERSION),
-    "flannel": ("flannel", str(getattr(versions, "FLANNEL_VERSION", ""))),
-    "kube-router": ("kube-router", str(getattr(versions, "KUBE_ROUTER_VERSION", ""))),
+    "flannel": ("flannel", versions.FLANNEL_VERSION),
+    "kube-router": ("kube-router", versions.KUBE_ROUTER_VERSION),
 }
 """Beginning of a network's name -> its component and version."""

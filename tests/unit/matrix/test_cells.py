@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,10 @@ from chaosext.matrix.cells import (
     wanted_cells,
 )
 from chaosext.model.errors import Refused
+from chaosext.testbed.options import DnsChoice, MeshChoice, PodNetwork, Sidecars, StoryMitigation
+
+if TYPE_CHECKING:
+    from enum import StrEnum
 
 CELLS = st.builds(
     MatrixCell,
@@ -28,6 +34,19 @@ CELLS = st.builds(
     mitigations=st.sets(st.sampled_from(MITIGATIONS)).map(sorted).map(tuple),
     variant=st.sampled_from(("", *VARIANTS)),
 )
+
+
+@pytest.mark.parametrize(
+    ("named", "choices"),
+    [(NETWORKS, PodNetwork), (DNS_CHOICES, DnsChoice), (MITIGATIONS, StoryMitigation)],
+    ids=["network", "dns", "mitigation"],
+)
+def test_cells_have_every_option_of_the_testbed(named: tuple[str, ...], choices: type[StrEnum]) -> None:
+    assert set(named) == {each.value for each in choices}
+
+
+def test_cells_have_every_mesh_and_kind_of_sidecar_of_the_testbed() -> None:
+    assert set(MESHES) == {*MeshChoice, f"{MeshChoice.ISTIO}-{Sidecars.CLASSIC}"}
 
 
 @given(cell=CELLS)
@@ -86,7 +105,8 @@ def test_matrix_begins_with_every_network_with_and_without_mesh(network: str) ->
         ("calico-bgp+nodelocal-dns", "nodelocal-dns is dns nodelocal"),
         ("calico-bgp+dns-capture", "dns-capture is mesh istio-dns-capture"),
         ("flannel+dns-affinity", "flannel heals without dns-affinity"),
-        ("calico-bgp+reflectors-off-control-plane", "has no reflectors"),
+        ("calico-bgp/istio/on-control-plane", "no worker reaches Pods of control-plane nodes"),
+        ("calico-bgp+reflectors-off-control-plane", "has no route reflectors"),
         ("calico-bgp+dns-affinity+spread", "played alone"),
         ("flannel/istio-classic", "classic sidecars differ only"),
     ],
@@ -120,6 +140,11 @@ def test_cells_are_chosen_by_name_and_by_pattern_in_the_order_asked_for() -> Non
     ]
     assert wanted_cells((), ()) == planned_cells()
     assert wanted_cells(["macvlan/none"], ["macvlan/none/coredns"]) == (MatrixCell.named("macvlan/none"),)
+
+
+def test_combination_that_the_testbed_refuses_is_refused_before_anything_is_played() -> None:
+    with pytest.raises(Refused, match="no lookup is answered"):
+        wanted_cells(["calico-bgp/istio/on-control-plane"], ())
 
 
 def test_pattern_that_matches_nothing_is_refused() -> None:
