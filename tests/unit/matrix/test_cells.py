@@ -128,7 +128,7 @@ def test_options_of_the_testbed_leave_out_defaults() -> None:
 
 def test_cut_outlasts_a_hold_time_only_where_sessions_cross_it() -> None:
     lasting = {each for each in NETWORKS if MatrixCell(network=each).cut_for_s}
-    assert lasting == {"calico-reflectors", "calico-mesh"}
+    assert lasting == {"calico-reflectors", "calico-mesh", "kube-router"}
 
 
 def test_cells_are_chosen_by_name_and_by_pattern_in_the_order_asked_for() -> None:
