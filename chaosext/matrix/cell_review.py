@@ -6,6 +6,7 @@ is back and the cluster has had its time to settle.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from chaosext.model.result import Window
     from chaosext.model.timeline import Event
     from chaosext.report.data.run_data import RunData
+
+LOOKUPS = re.compile(r"dns_resolvable: (\d+) of (\d+) lookups answered")
+"""The summary of the check `dns_resolvable` (checks/dns_resolvable.py)."""
 
 JUDGED_S = 30.0
 """DNS is judged by this time before the rollback, or before the end, seconds."""
@@ -107,6 +111,12 @@ class CellReview:
         return self._account.heal_s
 
     @property
+    def _after(self) -> str:
+        """What the checks after the heal found, in one line."""
+        rulings = self.data.result.rulings
+        return next((each.reason for each in rulings if each.rule is VerdictRule.AFTER), "")
+
+    @property
     def heals(self) -> bool | None:
         """Whether the steady state came back without help; None if that was not observed."""
         status = next(
@@ -134,11 +144,18 @@ class CellReview:
 
     @cached_property
     def dns_after(self) -> Dns:
-        """The state of DNS on the cut nodes when the cluster had had its time to heal."""
+        """The state of DNS on the cut nodes when the cluster had had its time to heal.
+
+        It is that of the check's lookups, many names from each node; else that of the one name that sentinels ask,
+        which a cache may know.
+        """
         if self.heals:
             return Dns.RESOLVABLE
         if self.heals is None or not self.cut_nodes:
             return Dns.UNKNOWN
+        if found := LOOKUPS.search(self._after):
+            answered, asked = map(int, found.groups())
+            return Dns.DEAD if not answered else Dns.PARTIAL if answered < asked else Dns.RESOLVABLE
         return overall(self._dns_on(node) for node in self.cut_nodes)
 
     @property

@@ -94,6 +94,20 @@ def test_dns_that_fails_now_and_then_is_partial() -> None:
     assert with_events(kept_cell(STORY), *events).dns_after is Dns.PARTIAL
 
 
+@pytest.mark.parametrize(
+    ("answered", "state"), [("0 of 80", Dns.DEAD), ("49 of 80", Dns.PARTIAL), ("80 of 80", Dns.RESOLVABLE)]
+)
+def test_lookups_of_many_names_outdo_the_one_name_that_a_cache_may_know(answered: str, state: Dns) -> None:
+    kept = kept_cell(STORY)
+    rules = [
+        each | {"reason": f"dns_resolvable: {answered} lookups answered, from 2 nodes"}
+        if each["rule"] == "after"
+        else each
+        for each in kept.result["rules"]
+    ]
+    assert CellReview(replace(kept, result={**kept.result, "rules": rules})).dns_after is state
+
+
 def test_dns_that_is_lost_while_the_cut_lasts_is_said_with_its_time() -> None:
     lost = [seen(30.0 + turn, Kind.DNS_DEAD, f"Node/{node}") for turn, node in enumerate((ONE, TWO))]
     review = with_events(kept_cell(STORY), *lost)
