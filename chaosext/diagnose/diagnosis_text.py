@@ -126,9 +126,9 @@ def _since(root: RootCause, found: Diagnosis) -> str:
 
 def chain(root: RootCause, found: Diagnosis) -> Iterator[str]:
     """Yield what led to what, from the first event that is remembered to what users notice."""
-    for at, said in root.cause.history:
+    first = (*root.cause.history, (root.cause.since, root.cause.said.partition(":")[0]))
+    for at, said in sorted(first, key=lambda each: each[0] or found.at):
         yield f"{_clock(at)}{said}"
-    yield f"{_clock(root.cause.since)}{root.cause.said.partition(':')[0]}"
     for each in root.led_to:
         yield f"→ {each.said}"
     for kind, subjects in _by_kind(root).items():

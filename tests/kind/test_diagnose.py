@@ -67,8 +67,8 @@ def cut() -> None:
     for node in WORKERS:
         for word, family in (("ip", "IPAddress"), ("ip6", "GlobalIPv6Address")):
             if address := addresses(node, family):
-                rules.append(f"add rule inet {TABLE} input {word} saddr {address} drop")
-                rules.append(f"add rule inet {TABLE} output {word} daddr {address} drop")
+                rules.append(f"add rule inet {TABLE} on_input {word} saddr {address} drop")
+                rules.append(f"add rule inet {TABLE} on_output {word} daddr {address} drop")
     chains = [
         f"add chain inet {TABLE} {hook} {{ type filter hook {hook} priority -350; }}"
         for hook in ("input", "output")
@@ -117,7 +117,7 @@ def test_diagnose_names_the_incident_that_was_caused_by_hand_and_the_fix_that_en
 
 def test_diagnose_works_from_nodes_while_the_api_server_is_out_of_reach(well: None) -> None:
     cut()
-    docker("exec", CONTROL_PLANE, "nft", f"add rule inet {TABLE} input iifname eth0 tcp dport 6443 drop")
+    docker("exec", CONTROL_PLANE, "nft", f"add rule inet {TABLE} on_input iifname eth0 tcp dport 6443 drop")
     time.sleep(10)
     found = diagnosis()
     assert rules_of(found) == ["nodes_cut_off"], found["unexplained"]

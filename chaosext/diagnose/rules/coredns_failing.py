@@ -89,8 +89,20 @@ def _cause(patient: Patient, broken: Sequence[Symptom], why: str, *, serves: boo
     )
 
 
+SERVERS = ("coredns", "kube-dns")
+"""Names of the Deployment (kubeadm's; GKE's and older ones)."""
+
+
+def _is_scaled_to_zero(patient: Patient, namespace: str) -> bool:
+    return any(
+        each["metadata"]["name"] in SERVERS and (each.get("spec") or {}).get("replicas") == 0
+        for each in patient.sight.items("Deployment")
+        if each["metadata"].get("namespace") == namespace
+    )
+
+
 def _fixes(patient: Patient, namespace: str, *, is_there: bool) -> Iterator[FixCommand]:
-    if not is_there:
+    if not is_there or _is_scaled_to_zero(patient, namespace):
         yield FixCommand(
             what="scale it up again",
             command=f"{patient.kubectl} -n {namespace} scale deploy/coredns --replicas=2",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from chaosext.cluster.objects import Endpoint
+    from chaosext.cluster.objects import CoreV1Event, Endpoint
     from chaosext.diagnose.knowledge import Patient
     from chaosext.diagnose.symptoms import Symptom
 
@@ -174,7 +174,7 @@ def _fixes(patient: Patient, unreached: list[str]) -> Iterator[FixCommand]:
 def _history(patient: Patient) -> Iterator[tuple[datetime | None, str]]:
     """Yield how kube-dns came there, as far as Events remember."""
     sight = patient.sight
-    lost = sight.recent("NodeNotReady", within_s=3600.0)
+    lost = _about_nodes(patient, "NodeNotReady")
     if lost:
         names = sorted({each.involved.removeprefix("Node/") for each in lost})
         yield lost[0].first_seen or lost[0].last_seen, f"{listed(names)} did not report (NodeNotReady)"
@@ -192,9 +192,15 @@ def _history(patient: Patient) -> Iterator[tuple[datetime | None, str]]:
     created = [pod.created for pod in sight.dns_pods if pod.created]
     if created and lost:
         yield min(created), "kube-dns re-created on the nodes that still reported"
-    back = sight.recent("NodeReady", within_s=3600.0)
+    back = _about_nodes(patient, "NodeReady")
     if back and lost:
         yield back[-1].last_seen, "the nodes report again: they learn kube-dns' new addresses"
+
+
+def _about_nodes(patient: Patient, reason: str) -> list[CoreV1Event]:
+    """Return the Events about nodes; the controller sends those of the same reason about Pods, too."""
+    found = patient.sight.recent(reason, within_s=3600.0)
+    return [each for each in found if each.involved.startswith("Node/")]
 
 
 RULE = DiagnosisRule(

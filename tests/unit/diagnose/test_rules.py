@@ -10,6 +10,7 @@ from checkout import ROOT
 from jsonschema import Draft202012Validator
 from made_cluster import CP, DNS_IP, W1, W2, MadeCluster, at
 
+from chaosext.diagnose.diagnosis_text import chain
 from chaosext.diagnose.engine import Condition, Diagnosis, diagnose
 from chaosext.diagnose.knowledge import all_rules
 
@@ -250,6 +251,14 @@ def test_story_shows_the_whole_chain_the_right_command_and_who_is_affected() -> 
     assert "Deployment/shop/cart" in root.affected
 
 
+def test_kube_dns_scaled_to_zero_is_scaled_up_also_while_its_pods_still_end() -> None:
+    def ending(cluster: MadeCluster) -> None:
+        coredns_crash_loops(cluster)
+        cluster.find("Deployment", "coredns")["spec"]["replicas"] = 0
+
+    assert "scale deploy/coredns --replicas=2" in made(ending).roots[0].cause.fixes[0].command
+
+
 def test_evictions_name_the_time_that_kube_dns_has_left() -> None:
     (root,) = made(cut_off).roots
     (link,) = (each for each in root.led_to if each.rule == "evictions")
@@ -261,6 +270,19 @@ def test_own_cut_is_never_blamed_on_the_network() -> None:
     found = made(own_cut)
     assert "chaosext's own run 20261130-1" in found.roots[0].cause.said
     assert found.roots[0].cause.fixes[0].command == "chaosext abort --run 20261130-1"
+
+
+def test_story_begins_with_the_nodes_that_did_not_report() -> None:
+    def with_events(cluster: MadeCluster) -> None:
+        story(cluster)
+        cluster.event("NodeNotReady", f"Node/{W1}", "Node is not ready", ago=260)
+        cluster.event("NodeNotReady", "Pod/shop/cart-0", "Node is not ready", ago=260)
+        cluster.event("NodeReady", f"Node/{W1}", "Node is ready", ago=150)
+
+    found = made(with_events)
+    first, *_, last = [line for line in chain(found.roots[0], found) if line[:2].isdecimal()]
+    assert first == "11:55:40 w1 did not report (NodeNotReady)"
+    assert last.startswith("11:57:30 the nodes report again")
 
 
 def cordon_workers(made: MadeCluster) -> None:
