@@ -6,6 +6,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from chaosext.diagnose.engine import Condition
+from chaosext.diagnose.knowledge import all_rules
 from chaosext.diagnose.symptoms import SymptomKind, seconds_ago
 from chaosext.model.duration_text import short_duration
 from chaosext.report.render.html.page import render
@@ -180,11 +181,19 @@ def detail_lines(found: Diagnosis) -> Iterator[str]:
         yield from _block("evidence", root.cause.evidence)
         yield from _block("affected", root.affected)
         yield from _block("fix", (line for each in root.cause.fixes for line in _fix_lines(each)))
+        yield from _block("rests on", _basis(root))
     yield from _block("symptoms", (f"{each.kind}: {each.subject}: {each.said}" for each in found.symptoms))
     yield from _block("without a cause", (f"{each.subject}: {each.said}" for each in found.unexplained))
     yield from _block("unsettled", (f"{each.what}: {each.why}" for each in found.unsettled))
     yield from _block("not seen", found.gaps)
     yield from _block("normal operation", found.notes)
+
+
+def _basis(root: RootCause) -> Iterator[str]:
+    """Yield what the root cause's rule rests on."""
+    for rule in all_rules():
+        if rule.name == root.cause.rule:
+            yield f"{rule.source} ({rule.seen.value})"
 
 
 def _block(title: str, lines: Iterable[str]) -> Iterator[str]:

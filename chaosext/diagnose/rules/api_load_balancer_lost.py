@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from chaosext.diagnose.knowledge import Cause, DiagnosisRule, FixCommand, keys
 from chaosext.diagnose.symptoms import SymptomKind, Trouble
-from chaosext.rehearsal.network.routes import EvidenceKind
 from chaosext.report.units import names
 
 if TYPE_CHECKING:
@@ -62,5 +61,4 @@ RULE = DiagnosisRule(
     title="The API servers' load balancer is lost",
     source="kubernetes/kubernetes #77864, #105617",
     find=find,
-    seen=EvidenceKind.DOCUMENTS,
 )

@@ -12,7 +12,6 @@ from chaosext.cluster.bgp_peers import expected_peers
 from chaosext.cluster.selector import matches
 from chaosext.diagnose.knowledge import Cause, DiagnosisRule, FixCommand, keys
 from chaosext.diagnose.symptoms import SymptomKind, Trouble
-from chaosext.rehearsal.network.routes import EvidenceKind
 from chaosext.report.units import listed, names
 
 if TYPE_CHECKING:
@@ -125,5 +124,4 @@ RULE = DiagnosisRule(
     title="BGP sessions are down",
     source="Calico's reference, BGP peer; projectcalico/calico #9259",
     find=find,
-    seen=EvidenceKind.SEEN,
 )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from chaosext.diagnose.knowledge import Cause, DiagnosisRule, keys
 from chaosext.diagnose.symptoms import SymptomKind, Trouble
-from chaosext.rehearsal.network.routes import EvidenceKind
 from chaosext.report.units import names
 
 if TYPE_CHECKING:
@@ -39,5 +38,4 @@ RULE = DiagnosisRule(
     title="Services are empty because nodes do not report",
     source="Kubernetes documentation, Services; pkg/controller/nodelifecycle (MarkPodsNotReady)",
     find=find,
-    seen=EvidenceKind.SEEN,
 )

@@ -9,7 +9,6 @@ from chaosext.cluster.objects import parse_time
 from chaosext.diagnose.knowledge import Cause, DiagnosisRule, FixCommand, keys
 from chaosext.diagnose.symptoms import SymptomKind
 from chaosext.model.duration_text import short_duration
-from chaosext.rehearsal.network.routes import EvidenceKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -100,5 +99,4 @@ RULE = DiagnosisRule(
     title="Pods of lost nodes are evicted",
     source="Kubernetes documentation, Taints and Tolerations; pkg/controller/tainteviction",
     find=find,
-    seen=EvidenceKind.SEEN,
 )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from chaosext.diagnose.knowledge import Cause, DiagnosisRule, FixCommand, keys
 from chaosext.diagnose.symptoms import SymptomKind, Trouble
 from chaosext.model.duration_text import short_duration
-from chaosext.rehearsal.network.routes import EvidenceKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,5 +65,4 @@ RULE = DiagnosisRule(
     title="A cut of chaosext's own is active",
     source="docs/safety.md: the tables of chaosext on the nodes",
     find=find,
-    seen=EvidenceKind.SEEN,
 )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from chaosext.checks.tcp_reachability import ISTIO_PORTS
 from chaosext.diagnose.knowledge import Cause, DiagnosisRule, keys
 from chaosext.diagnose.symptoms import Trouble
-from chaosext.rehearsal.network.routes import EvidenceKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,5 +49,4 @@ RULE = DiagnosisRule(
     title="Probes are refused at Envoy's ports",
     source="istio.io, Ports used by Istio; kubelet's Events (pkg/kubelet/prober)",
     find=find,
-    seen=EvidenceKind.SEEN,
 )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from chaosext.diagnose.knowledge import Cause, DiagnosisRule, FixCommand
 from chaosext.diagnose.symptoms import SymptomKind
-from chaosext.rehearsal.network.routes import EvidenceKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,5 +42,4 @@ RULE = DiagnosisRule(
     title="Clients keep stale DNS flows",
     source="kubernetes/kubernetes #125467, #62070; conntrack(8)",
     find=find,
-    seen=EvidenceKind.SEEN,
 )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from chaosext.diagnose.knowledge import Cause, DiagnosisRule, FixCommand, keys
 from chaosext.diagnose.symptoms import SymptomKind
-from chaosext.rehearsal.network.routes import EvidenceKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,5 +49,4 @@ RULE = DiagnosisRule(
     title="kube-proxy forwards to addresses that are gone",
     source="Kubernetes documentation, Virtual IPs and Service Proxies; cilium/cilium #48050",
     find=find,
-    seen=EvidenceKind.SEEN,
 )

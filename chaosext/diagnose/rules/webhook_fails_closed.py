@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.diagnose.knowledge import Cause, DiagnosisRule, FixCommand, keys
 from chaosext.diagnose.symptoms import NOT_CREATED_S, SymptomKind
-from chaosext.rehearsal.network.routes import EvidenceKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,5 +92,4 @@ RULE = DiagnosisRule(
     title="An admission webhook fails closed",
     source="Kubernetes documentation, Dynamic Admission Control (failurePolicy)",
     find=find,
-    seen=EvidenceKind.SEEN,
 )
