@@ -27,6 +27,9 @@ OWN_SETTINGS = "chaosext_"
 FAILED = "chaoslib.exceptions.ActivityFailed: "
 """chaoslib's prefix of an error that a Python activity raised (chaoslib/provider/python.py)."""
 
+RAISED = "raised"
+"""chaosext's own key in an executed activity: the type and the message of the error of chaosext that it raised."""
+
 LARGER = f"the answer is larger than {LARGEST_ANSWER // MIB} MiB"
 
 HARMLESS_ERRORS = frozenset(
@@ -128,7 +131,7 @@ def _activity(value: Any) -> Any:
 
 def _run(value: Any) -> Any:
     if isinstance(value, Mapping) and is_ours(value.get("activity")):
-        return _kept(value, {**_RUN, "output": _as_it_is, "exception": _as_it_is, "raised": _as_it_is})
+        return _kept(value, {**_RUN, "output": _as_it_is, "exception": _as_it_is, RAISED: _as_it_is})
     return _kept(value, _RUN)
 
 
@@ -229,7 +232,7 @@ _RUN: dict[str, Keep] = {
     "tolerance_met": _switch,
     "activity": _activity,
     "exception": _exception,
-    "raised": lambda value: _kept(value, {"error": _text}),
+    RAISED: lambda value: _kept(value, {"error": _text}),
 }
 _STATE: dict[str, Keep] = {"steady_state_met": _switch, "probes": _members(_run)}
 _STATES: dict[str, Keep] = {

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from chaoslib.run import RunEventHandler, Runner
 from chaoslib.types import Strategy
 
-from chaosext.experiment.journal_redaction import redacted
+from chaosext.experiment.journal_redaction import RAISED, redacted
 from chaosext.experiment.load import activities
 from chaosext.experiment.timeouts import activity_limit_s, activity_pause_s, longest_s
 from chaosext.run.fault.heal import left_behind
 from chaosext.run.providers import take_error
 from chaosext.run.shutdown import FINISHED_S
-from chaosext.run.verdict.facts import RAISED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from chaosext.experiment.journal_redaction import FAILED, RAISED
 from chaosext.model.errors import MALFORMED, finite
 from chaosext.model.findings import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 
 class Phase(StrEnum):
@@ -93,9 +95,11 @@ def _status(run: Mapping[str, Any], finding: Mapping[str, Any]) -> Status:
 
 
 def _said(run: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
-    raised = run.get("exception")
-    if isinstance(raised, list) and raised:
-        return str(raised[-1]).strip().removeprefix("chaoslib.exceptions.ActivityFailed: ")
+    raised, text = run.get(RAISED), run.get("exception")
+    if isinstance(raised, Mapping) and raised.get("message"):
+        return str(raised["message"])
+    if isinstance(text, list) and text:
+        return str(text[-1]).strip().removeprefix(FAILED)
     if finding:
         return str(finding.get("summary", ""))
     return f"returned {run['output']!r}" if isinstance(run.get("output"), str | bool | int | float) else ""

@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from chaosext.experiment.activity_names import CUT_EFFECTIVE, HEAL, KUBE_DNS_MOVED, SEVER, STEADY_STATE
+from chaosext.experiment.journal_redaction import FAILED, RAISED
 from chaosext.model.errors import ChaosextError, Refused, Unsafe
 from chaosext.model.findings import Status, worst
 from chaosext.model.result import ForeignRules, Ruling, VerdictRule
@@ -23,9 +24,6 @@ CUT_SHORT = ("aborted", "interrupted")
 
 ABORT_REASON = "abort_reason"
 """chaosext's own key in a journal: why the strict run aborted it."""
-
-RAISED = "raised"
-"""chaosext's own key in an executed activity: the type and the message of the error of chaosext that it raised."""
 
 Run = Mapping[str, Any]  # one executed activity, as chaoslib writes it
 
@@ -189,9 +187,8 @@ def _failed(run: Run) -> bool:
 
 
 def _failure(run: Run) -> str:
-    return (
-        f"{_name(run)}: {_last_line(run).removeprefix('chaoslib.exceptions.ActivityFailed: ') or 'no result'}"
-    )
+    said = _mapping(run.get(RAISED)).get("message") or _last_line(run).removeprefix(FAILED) or "no result"
+    return f"{_name(run)}: {said}"
 
 
 def _last_line(run: Run) -> str:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from chaosext.experiment.journal_redaction import RAISED
 from chaosext.model.errors import ChaosextError, Refused, Unsafe
 from chaosext.model.findings import Status
 from chaosext.run.verdict.derive import Answer
-from chaosext.run.verdict.facts import RAISED, facts_of
+from chaosext.run.verdict.facts import facts_of
 
 
 def finding(status: str, check: str = "steady_state") -> dict[str, Any]:
@@ -172,6 +173,8 @@ def test_failures_are_named() -> None:
     facts = facts_of({"run": [run("a", error="ValueError: no")], "rollbacks": [run("b", error="boom")]})
     assert facts.method_failures == ("a: ValueError: no",)
     assert facts.rollback_failures == ("b: boom",)
+    refused = facts_of({"run": [SEVER, run("a", error=Refused("no peers", "name them"))]})
+    assert refused.method_failures == ("a: no peers: name them",)
 
 
 @pytest.mark.parametrize("status", ["aborted", "interrupted"])
