@@ -261,7 +261,7 @@ def incomplete(draw: st.DrawFn) -> tuple[str, tuple[Item, ...], float]:
 
 
 @given(incomplete())
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(70))
 def test_what_is_left_out_never_turns_it_to_go(case: tuple[str, tuple[Item, ...], float]) -> None:
     name, items, cut_for_s = case
     assert decided(items, cut_for_s) is not Decision.GO, name

@@ -224,7 +224,7 @@ def incomplete(draw: st.DrawFn) -> tuple[str, tuple[Item, ...], float]:
 
 
 @given(incomplete())
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(85))
 def test_an_object_less_never_turns_it_to_go(case: tuple[str, tuple[Item, ...], float]) -> None:
     name, items, cut_for_s = case
     found = decided(items, cut_for_s)
