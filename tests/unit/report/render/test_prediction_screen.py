@@ -45,7 +45,7 @@ from chaosext.report.render.prediction_screen import chance_by, prediction_scree
 from chaosext.report.sentences.prediction_sentences import PRICES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.snapshot.world import World
@@ -87,31 +87,37 @@ def dns_down_before() -> World:
     return replace(world, pods=tuple(pods))
 
 
-@cache
-def made() -> dict[str, Asked]:
-    """The shapes of clusters, and of plans, that differ on the screen."""
+def shapes() -> dict[str, Callable[[], Asked]]:
+    """The shapes of clusters, and of plans, that differ on the screen; not made before a test asks for one."""
     unproven = Network(doubts=(Doubt(subject="the snapshot", why="it shows no network plugin"),))
     flap = Flap(on_s=16, off_s=10, times=4)
     incident = cluster(sidecar="holding")
     return {
-        "story": bundled("story.json"),
-        "mitigated": bundled("mitigated.json"),
-        "larger": bundled("larger.json.gz"),
-        "routed": planned(cluster(network=ROUTED, apps=6)),
-        "unproven-network": planned(cluster(network=unproven, apps=6)),
-        "dns-down-before": planned(dns_down_before()),
-        "dns-lost-on-uncut-nodes": planned(
+        "story": lambda: bundled("story.json"),
+        "mitigated": lambda: bundled("mitigated.json"),
+        "larger": lambda: bundled("larger.json.gz"),
+        "routed": lambda: planned(cluster(network=ROUTED, apps=6)),
+        "unproven-network": lambda: planned(cluster(network=unproven, apps=6)),
+        "dns-down-before": lambda: planned(dns_down_before()),
+        "dns-lost-on-uncut-nodes": lambda: planned(
             cluster(workers=4, network=ROUTED, control_plane=PRODUCTION), ["worker-1", "worker-2"]
         ),
-        "quorum": planned(with_quorum(cluster(workers=3, network=ROUTED, affinity=off_control_plane()))),
-        "flapping": planned(incident, periods=flap.periods),
-        "rolled-back": planned(incident, rollback_s=660.0),
-        "twenty-minutes": planned(incident, cut_for_s=1200.0),
-        "long-names": planned(renamed(with_quorum(incident), 253)),
-        "two-hundred-nodes": planned(
+        "quorum": lambda: planned(
+            with_quorum(cluster(workers=3, network=ROUTED, affinity=off_control_plane()))
+        ),
+        "flapping": lambda: planned(incident, periods=flap.periods),
+        "rolled-back": lambda: planned(incident, rollback_s=660.0),
+        "twenty-minutes": lambda: planned(incident, cut_for_s=1200.0),
+        "long-names": lambda: planned(renamed(with_quorum(incident), 253)),
+        "two-hundred-nodes": lambda: planned(
             cluster(workers=200, control_planes=3, control_plane=PRODUCTION, apps=40)
         ),
     }
+
+
+@cache
+def made(name: str) -> Asked:
+    return shapes()[name]()
 
 
 NEXT = ("chaosext rehearse --snapshot cluster.json --timeline",)
@@ -119,7 +125,7 @@ NEXT = ("chaosext rehearse --snapshot cluster.json --timeline",)
 
 @cache
 def answered(name: str) -> tuple[Prediction, World, Plan]:
-    world, plan = made()[name]
+    world, plan = made(name)
     few = 3 if len(world.nodes) > 100 else 24
     found = rehearse(world, plan, samples=few)
     return advised(found, world, plan, samples=few), world, plan
@@ -135,7 +141,7 @@ def assert_fits(lines: Sequence[str]) -> None:
     assert not any("\n" in line for line in lines)
 
 
-@pytest.mark.parametrize("name", sorted(made()))
+@pytest.mark.parametrize("name", sorted(shapes()))
 def test_the_screen_of_a_cluster(name: str) -> None:
     """`GOLDEN=write pytest …` writes the files anew."""
     lines = shown(*answered(name))
@@ -147,7 +153,7 @@ def test_the_screen_of_a_cluster(name: str) -> None:
     assert text == path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", sorted(made()))
+@pytest.mark.parametrize("name", sorted(shapes()))
 def test_the_answer_comes_first_and_what_to_run_next_last(name: str) -> None:
     lines = shown(*answered(name))
     assert lines[0].startswith(("OK: ", "NOT OK: ", "UNKNOWN: "))
@@ -269,5 +275,5 @@ def predictions(draw: st.DrawFn) -> Prediction:
 @settings(max_examples=examples(150))
 @given(predictions(), st.lists(WORDS, max_size=9))
 def test_every_prediction_fits_on_the_screen(found: Prediction, commands: list[str]) -> None:
-    world, plan = made()["long-names"]
+    world, plan = made("long-names")
     assert_fits(shown(found, world, plan, commands))
