@@ -223,6 +223,18 @@ _STATUS: Mapping[str, tuple[str, ...]] = {
     ),
     "Node": ("conditions", "addresses", "nodeInfo"),
 }
+NOT_KEPT = (
+    "env",
+    "volumeMounts",
+    "user",
+    "resources",
+    "allocatedResources",
+    "image",
+    "imageID",
+    "containerID",
+)
+"""Parts of a container's status that a recording has no use for."""
+
 _META = ("uid", "creationTimestamp", "generation", "deletionTimestamp")
 
 
@@ -255,7 +267,7 @@ def _complete(kind: str, kept: dict[str, Any], item: Mapping[str, Any]) -> None:
             *kept["status"].get("containerStatuses", ()),
             *kept["status"].get("initContainerStatuses", ()),
         ):
-            for key in ("env", "volumeMounts", "user", "resources", "allocatedResources"):
+            for key in NOT_KEPT:
                 each.pop(key, None)
     if kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
         names = [each.get("name", "") for each in item.get("webhooks") or ()]

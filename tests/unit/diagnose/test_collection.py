@@ -35,7 +35,7 @@ def test_recording_of_a_pod_has_neither_environment_nor_command_nor_annotations(
         "command": [HIDDEN],
         "image": HIDDEN,
     }
-    pod["status"]["containerStatuses"][0] |= {"env": HIDDEN}
+    pod["status"]["containerStatuses"][0] |= {"env": HIDDEN, "image": HIDDEN}
     kept = kept_of(KINDS["Pod"], pod)
     assert HIDDEN not in json.dumps(kept)
     assert kept["status"]["containerStatuses"][0]["ready"] is True
