@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ TEXTS = [
 
 _PROGRAMS = "chaosext|kubectl|docker|conntrack|systemctl|apt-get|pip|chaos|nft"
 _COMMAND = re.compile(rf"(?:[A-Z_]+=\S+ )*(?:{_PROGRAMS}) [-a-z](?![\w-]*=)")
+_NAMES_A_PROGRAM = re.compile(rf"""(?:{_PROGRAMS})[\s"'{{\\]""")
+"""What a source that prints a command contains, also if the command is put together of several strings."""
+
 _TICKED = re.compile(r"`([^`]+)`")
 
 UNKNOWN = "name"
@@ -59,16 +63,19 @@ class Printed:
         return shlex.split(self.text)
 
 
-def commands() -> list[Printed]:
+@cache
+def commands() -> tuple[Printed, ...]:
     """All of them, each once for a place."""
     found = [each for path in SOURCES for each in _in_source(path)]
     found += [each for path in TEXTS for each in _in_text(path)]
-    return sorted(set(found), key=str)
+    return tuple(sorted(set(found), key=str))
 
 
 def _in_source(path: Path) -> Iterator[Printed]:
-    place, tree = str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
-    for text in _printed_texts(tree):
+    place, source = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+    if not _NAMES_A_PROGRAM.search(source):
+        return
+    for text in _printed_texts(ast.parse(source)):
         for command in _in_prose(text):
             yield Printed(place, command)
 
