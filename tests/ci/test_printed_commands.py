@@ -33,7 +33,7 @@ OTHERS = {
     "apt-get": ("install",),
     "chaos": ("discover", "run", "validate"),
     "conntrack": ("-D",),
-    "docker": ("build", "exec", "info", "logs", "ps", "push"),
+    "docker": ("build", "exec", "info", "logs", "network", "ps", "push"),
     "nft": ("delete", "flush", "list"),
     "pip": ("install",),
     "systemctl": ("restart",),
