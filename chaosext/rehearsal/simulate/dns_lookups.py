@@ -48,8 +48,10 @@ class Lookups:
         self._looked_at: tuple[object, ...] = ()
         """What the views depended on when all were last looked at."""
         self._views: dict[int, Dns] = {}
+        self._outages: dict[int, Dns] = {}
+        """Observer -> the state that counts as an outage: that of the cluster's own names."""
         self._since_s: dict[int, float] | None = {}
-        """Since when each observer has its view; None once nothing counts any more."""
+        """Since when each observer has its state in `_outages`; None once nothing counts any more."""
         self._told: tuple[str, ...] = ()
 
     def begin(self) -> None:
@@ -58,6 +60,8 @@ class Lookups:
             self._scene.at(begin, self._cut_off)
         for t in self._scene.reachability_changes_s:
             self._scene.at(t, self._look)
+        if self._has_node_caches and self._stage.world.dns_stale_s:
+            self._scene.at(self._stage.world.dns_stale_s, self._look)
         self._cut_off(0.0)
 
     def _cut_off(self, _t: float) -> None:
@@ -99,7 +103,8 @@ class Lookups:
             self._looked_at, known = depends_on, self._views
             during = self._scene.trace.during if self._scene.is_cut else None
             for number, view in self.views().items():
-                if known.get(number) is not view or (during is not None and during.get(number) is not view):
+                is_same = known.get(number) is view and not self._has_node_caches
+                if not is_same or (during is not None and during.get(number) is not view):
                     self._notes(t, number, view)
         self._changed(t)
 
@@ -110,15 +115,15 @@ class Lookups:
         ages = range(len(self._frozen))
         frozen = [self._known(age, None) for age in ages] if self._stale else ()
         kept = [self._known(None, age) for age in ages] if self._kept else ()
-        return (self._scene.epoch, self._learned, self._known(None, None), *frozen, *kept)
+        present = self._known(None, None)
+        return (self._scene.epoch, self._learned, self._is_stale_served, present, *frozen, *kept)
 
     def _notes(self, t: float, number: int, view: Dns) -> bool:
         """Record an observer's view and its worst state in the cut; mark a change, and return whether there was one."""
         before, during = self._views.get(number, Dns.RESOLVABLE), self._scene.trace.during
         is_new = view is not before
-        if is_new:
-            self._spend(t, number, before)
         self._views[number] = view
+        self._count(t, number, self._outage_viewer()(number) if self._has_node_caches else view)
         if self._scene.is_cut:
             during[number] = worst((view, during.get(number, Dns.RESOLVABLE)))
         if is_new and view in NOTICED:
@@ -126,8 +131,15 @@ class Lookups:
             self._scene.mark(t, kind, self._stage.world.nodes[number].subject, detail, LOOKUPS)
         return is_new
 
+    def _count(self, t: float, number: int, outage: Dns) -> None:
+        """Begin to count the time of another state, if it is another one."""
+        before = self._outages.get(number, Dns.RESOLVABLE)
+        if outage is not before:
+            self._spend(t, number, before)
+        self._outages[number] = outage
+
     def _spend(self, t: float, number: int, view: Dns) -> None:
-        """Count the time that the observer had this view until now."""
+        """Count the time that the observer was in this state until now."""
         if self._since_s is None:
             return
         since, self._since_s[number] = self._since_s.get(number, 0.0), t
@@ -140,7 +152,7 @@ class Lookups:
 
     def conclude(self) -> None:
         """Count the time until now, and none after it."""
-        for number, view in self._views.items():
+        for number, view in self._outages.items():
             self._spend(self._scene.now, number, view)
         self._since_s = None
 
@@ -158,8 +170,20 @@ class Lookups:
         stage = self._stage
         if not stage.knows_dns:
             return lambda _: Dns.UNKNOWN
-        cached = self._is_stale_served if names else stage.world.network.nodelocal_dns
-        seen = Viewpoint(self._scene.epoch, cached, frozenset() if names else stage.captured)
+        cached = self._is_stale_served if names else self._has_node_caches
+        return self._viewer(Viewpoint(self._scene.epoch, cached, frozenset() if names else stage.captured))
+
+    def _outage_viewer(self) -> Callable[[int], Dns]:
+        """Return a function from a node to the state that counts as an outage.
+
+        That names outside the cluster still resolve, by a cache on the node, ends no outage of the cluster's own.
+        """
+        stage = self._stage
+        if not stage.knows_dns:
+            return lambda _: Dns.UNKNOWN
+        return self._viewer(Viewpoint(self._scene.epoch, self._is_stale_served, stage.captured))
+
+    def _viewer(self, seen: Viewpoint) -> Callable[[int], Dns]:
         present = self._known(None, None).views(seen)
         if not self._stale and not self._kept:
             return present.__getitem__
@@ -196,10 +220,14 @@ class Lookups:
         return [*present, *(pod for pod in self._frozen[kept] if not pod.ready and pod not in present)]
 
     @property
+    def _has_node_caches(self) -> bool:
+        return self._stage.world.network.nodelocal_dns
+
+    @property
     def _is_stale_served(self) -> bool:
         """Whether NodeLocal DNSCache still answers for cluster names that it knew before the cut."""
         world = self._stage.world
-        return world.network.nodelocal_dns and self._scene.now < world.dns_stale_s
+        return self._has_node_caches and self._scene.now < world.dns_stale_s
 
     def _endpoints(self) -> list[Followed]:
         """Return the ready endpoints; without any, the terminating ones that still serve (`CategorizeEndpoints`)."""
