@@ -28,6 +28,7 @@ ROUND_S = 1.0
 """A sample has the time when its round began: effects of the cut may be dated up to this long before it."""
 
 DNS_TARGET = re.compile(r":53/(?:udp|tcp)$")
+POD_TARGET = re.compile(r" → Pod (\S+) on ")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane
 from chaosext.model.timeline import ON_NODES, Event, Kind
-from chaosext.report.data.account import DNS_TARGET, ON_NODE, ROUND_S, Account, first_each, goal, origin
+from chaosext.report.data.account import (
+    DNS_TARGET,
+    ON_NODE,
+    POD_TARGET,
+    ROUND_S,
+    Account,
+    first_each,
+    goal,
+    origin,
+)
 from chaosext.report.sentences.what_to_do import FALSE_GREEN
 from chaosext.report.units import duration, listed, names, window
 from chaosext.timeline.kube_dns_moves import is_kube_dns, node_of
@@ -107,11 +116,14 @@ def _cut(account: Account) -> Iterator[Step]:
 def _targets(account: Account) -> Iterator[Step]:
     """Report targets that became unreachable, separately during and after the cut, as the causes differ.
 
-    Lookups are left out: their effects are steps of their own.
+    Lookups are left out: their effects are steps of their own. So are Pods that the control plane evicted: they
+    fall silent because they end.
     """
+    evicted = {event.object.rpartition("/")[2] for event in account.of(Kind.POD_EVICTED)}
     by_goal: dict[tuple[str, str, bool], list[Event]] = defaultdict(list)
     for event in account.first_of(Kind.TARGET_LOST):
-        if not DNS_TARGET.search(event.object):
+        pod = POD_TARGET.search(event.object)
+        if not DNS_TARGET.search(event.object) and not (pod and pod[1] in evicted):
             by_goal[goal(event), event.detail, event.t_s >= account.heal_s].append(event)
     for (target, detail, _), lost in by_goal.items():
         yield from _steps(lost, partial(_unconnected, target, _FAILED.get(detail, f"failed ({detail})")))

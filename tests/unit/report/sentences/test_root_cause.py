@@ -328,3 +328,14 @@ def test_a_kubelet_that_fell_silent_after_the_heal_is_told() -> None:
     assert told_of(Kind.KUBELET_LOST, CUT[0], *HEALED, during, after) == [
         f"At 1m30s kubelet on {TWO} could not reach an API server."
     ]
+
+
+def test_a_pod_that_was_evicted_falls_silent_without_being_a_cause() -> None:
+    evicted = seen(35.0, Kind.POD_EVICTED, CP, "Pod/kube-system/coredns-old", "from the lost node")
+    gone = seen(
+        70.0, Kind.TARGET_LOST, ONE, f"Node/{ONE} → Pod coredns-old on {CP} 10.244.0.2:53", "timed out"
+    )
+    cart = seen(70.0, Kind.TARGET_LOST, ONE, f"Node/{ONE} → Pod cart on {CP} 10.244.0.3:80", "timed out")
+    steps = "\n".join(step.text for step in causes(run(*CUT, *HEALED, evicted, gone, cart)))
+    assert "Pod cart" in steps
+    assert "coredns-old on" not in steps
