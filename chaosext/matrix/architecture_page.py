@@ -12,7 +12,7 @@ from chaosext.matrix.cell_review import Accuracy, CellReview, repeated
 from chaosext.matrix.cells import MESHES, NETWORKS, SAME_AS, MatrixCell, planned_cells
 from chaosext.matrix.documented import DOCUMENTED
 from chaosext.matrix.machine_lateness import LATE_S
-from chaosext.rehearsal.simulate.prediction import Dns, said_share
+from chaosext.rehearsal.simulate.prediction import Dns, Forecast, said_share
 from chaosext.report.units import duration, listed
 
 if TYPE_CHECKING:
@@ -268,6 +268,8 @@ def _accuracy(reviews: Sequence[CellReview], explanations: Sequence[Explanation]
     yield "|---|---|"
     yield f"| cells seen; runs | {len({each.kept.cell for each in reviews})}; {found.runs} |"
     yield f"| DNS after the heal among the predicted outcomes | {found.foreseen} of {found.runs} |"
+    unknown = sum(each.data.forecast == Forecast.UNKNOWN for each in reviews)
+    yield f"| predictions that say unknown, so that nothing was predicted | {unknown} |"
     yield f"| predicted verdict observed | {found.verdicts} of {found.runs} |"
     yield f"| expected events that came in their time | {_in_time(found)} |"
     punctual = Accuracy.of([each for each in reviews if not each.is_late])
