@@ -30,7 +30,7 @@ def assert_sane(terminal: Terminal) -> None:
 def test_the_lanes_grow_and_the_result_comes_below_them(tmp_path: Path) -> None:
     with Terminal(tmp_path, night(), lines=60) as terminal:
         cut = terminal.shows("CUT ACTIVE")
-        assert any(re.match(r"method: the night +\(\d+ s\)", line) for line in cut)
+        assert any(re.match(r"method: the night +\(\d+s\)", line) for line in cut)
         assert any(re.match(r"network +█+ cut$", line) for line in cut)
         dead = terminal.shows(lambda lines: any(re.search(r"worker-1 +─+█+ out", line) for line in lines))
         assert any(re.search(r"worker-2 +─+ good$", line) for line in dead)

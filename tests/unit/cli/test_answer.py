@@ -18,7 +18,7 @@ from chaosext.cli.main import cli, invoke
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WRITES_FILES = {"snapshot", "report", "schedule", "baseline save"}
+WRITES_FILES = {"matrix page", "snapshot", "report", "schedule", "baseline save"}
 """Commands whose -o names a file: what they make is a document, not an answer."""
 
 DOCUMENTS = {"testbed kubeconfig", "abort", "completion", "examples show"}

@@ -35,7 +35,7 @@ def fits_a_screen(said: str) -> bool:
 def test_longest_says_first_how_long_a_cut_may_last(rehearse: Any) -> None:
     code, said = rehearse("--snapshot", STORY, "--longest", *SHORT, "--fail-on", "deviated")
     assert code == 10
-    assert said.startswith("not safe: at 20s the first kube-dns Pod moves to cp-1 (30.")
+    assert said.startswith("not safe: at 20s the first kube-dns Pod moves to cp-1 (30s to 35s after the cut")
     assert "node worker-1 " in said
     assert fits_a_screen(said)
 
