@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from chaosext.cluster.client import Cluster
-    from chaosext.cluster.objects import BgpPeer
+    from chaosext.cluster.objects import BgpPeer, Node
     from chaosext.nodes.shell import NodeShell
 
 ASK_TIMEOUT_S = 5.0
@@ -72,15 +72,23 @@ def gather(cluster: Cluster, shells: Mapping[str, NodeShell], leaf: NodeShell | 
     report = said if isinstance(said, LeafReport) else LeafReport(sessions=())
     return BgpEvidence(
         expected=expected,
-        leaf_nodes=tuple(node.name for node in nodes if _has_leaf(fabric_peers(node, nodes, peers), report)),
+        leaf_nodes=tuple(
+            node.name for node in nodes if _has_leaf(node, fabric_peers(node, nodes, peers), report)
+        ),
         node_ips={node.name: node.internal_ips for node in nodes},
         by_node={name: _or_reason(answers.get(name)) for name in expected if expected[name]},
         by_leaf=None if said is None else str(said) if isinstance(said, Unreachable) else said.sessions,
     )
 
 
-def _has_leaf(peers: Iterable[BgpPeer], leaf: LeafReport) -> bool:
-    """Whether the leaf may be one of `peers`: only if its AS number is theirs, where it is known."""
+def _has_leaf(node: Node, peers: Iterable[BgpPeer], leaf: LeafReport) -> bool:
+    """Whether the leaf should have a session with the node.
+
+    It lists one, in whatever state, or it may be one of `peers`: only if its AS number, where known, is theirs.
+    """
+    known = {_parsed(each.peer) for each in leaf.sessions}
+    if any(_parsed(ip) in known for ip in node.internal_ips):
+        return True
     return any(leaf.as_number in (None, peer.as_number) for peer in peers)
 
 

@@ -105,6 +105,15 @@ def test_a_leaf_is_expected_to_peer_with_the_nodes_of_its_own_as() -> None:
     assert gather(CalicoWith(*racks), {}, shell("leaf", "{}")).leaf_nodes == ("w1", "w2")  # type: ignore[arg-type]
 
 
+def test_a_session_that_the_leaf_lists_counts_whatever_as_it_states() -> None:
+    said = json.dumps({"ipv4Unicast": {"as": 2, "peers": {"172.18.0.4": {"state": "Active"}}}})
+
+    evidence = gather(CalicoCluster(), {"w1": shell("w1", UP), "w2": shell("w2", UP)}, shell("leaf", said))  # type: ignore[arg-type]
+
+    assert evidence.leaf_nodes == ("w2",)
+    assert judge(evidence).status is Status.UNHEALTHY
+
+
 def test_the_selector_decides_who_peers() -> None:
     assert peered_nodes(NODES, [LEAF], mesh=False) == ("w1", "w2")
     assert peered_nodes(NODES, [], mesh=False) == ()
