@@ -35,6 +35,7 @@ from chaosext.rehearsal.snapshot.reader import read_snapshot
 from chaosext.report.data.run_data import REHEARSAL, RESULT, read_run
 from chaosext.run.course import AFTERWARDS_S
 from chaosext.run.preflight import SNAPSHOT, RehearsedCourse, rehearse_into
+from chaosext.run.session.connection import forget_connections
 from chaosext.run.session.run_directory import LATEST
 from chaosext.testbed import versions
 from chaosext.testbed.commands import CommandFailed, run_command
@@ -157,6 +158,7 @@ class CellPlayer:
         self, cell: MatrixCell, experiment: Path, place: Path
     ) -> tuple[CellPrediction, RehearsedCourse]:
         """Predict the cell's run, and write the prediction to disk."""
+        forget_connections()  # the testbeds of all cells have one name
         try:
             found = rehearse_into(resolve(load_experiment(experiment)), place)
         except ChaosextError as error:

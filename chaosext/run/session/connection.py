@@ -36,6 +36,11 @@ def connect(settings: Settings) -> Cluster:
     return cluster
 
 
+def forget_connections() -> None:
+    """Connect anew at the next `connect`: a context of the same name may lead to another cluster by now."""
+    connect.cache_clear()
+
+
 def connect_to_act(settings: Settings) -> Cluster:
     """The pinned cluster, verified again: every change asks for it at the moment of acting.
 

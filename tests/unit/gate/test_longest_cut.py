@@ -272,7 +272,9 @@ def answer(name: str) -> LongestCut:
 
 def test_the_answer_names_what_happens_first_after_the_longest_safe_cut() -> None:
     found = answer("the story")
-    assert found.answer.startswith("safe up to 20s (90%); at 40s the first kube-dns Pod moves to cp-1 (30s to 51s after the cut")
+    assert found.answer.startswith(
+        "safe up to 20s (90%); at 40s the first kube-dns Pod moves to cp-1 (30s to 51s after the cut"
+    )
 
 
 def test_the_answer_says_where_the_search_ended() -> None:

@@ -101,6 +101,23 @@ def test_cell_is_predicted_on_disk_then_run_then_kept(bed: Bed) -> None:
     assert review.is_foreseen
 
 
+def test_run_is_not_predicted_on_the_connection_of_the_one_before(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Testbeds of all cells have one name, and so one context: the second one's server has another port."""
+    asked: list[str] = []
+    monkeypatch.setattr(play_cell, "forget_connections", lambda: asked.append("forgets"))
+    predicts = bed.rehearse
+
+    def rehearse(course: Any, place: Path) -> Any:
+        asked.append("predicts")
+        return predicts(course, place)
+
+    monkeypatch.setattr(play_cell, "rehearse_into", rehearse)
+    list(bed.player.play(STORY, 2))
+    assert asked == ["forgets", "predicts"] * 2
+
+
 def test_repeats_are_played_on_one_testbed(bed: Bed) -> None:
     assert len(list(bed.player.play(STORY, 3))) == 3
     assert [each.split()[1] for each in bed.commands if each.startswith("testbed")] == [
