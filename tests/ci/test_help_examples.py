@@ -7,13 +7,10 @@ import shlex
 import subprocess
 import sys
 import tarfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from printed import Printed, commands, of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HELP = [each for each in of("chaosext", commands()) if each.place.startswith("chaosext/cli/")]
 
@@ -43,6 +40,8 @@ metadata: {name: leaf-d}
 spec: {peerIP: 10.255.0.4, asNumber: 64512, nodeSelector: topology.kubernetes.io/zone == 'd'}
 """
 
+INCIDENT = Path(__file__).parents[1] / "golden" / "diagnose" / "story.json.gz"
+
 ANSWERS = {0, 10, 30}
 """Exit codes of an answer; 20 is a refusal, and 70 a bug."""
 
@@ -53,7 +52,11 @@ def needs_no_cluster(printed: Printed) -> bool:
     is_live = words[0] in LIVE or words[0] == "report" or bool(LIVE_OPTIONS.intersection(words))
     is_plan_alone = words[0] == "gate" and "--snapshot" not in words
     is_approval = words[0] == "approve" and "--list" not in words
-    is_mention = words[-1] == "--snapshot" or not any("-" in word or ":" in word for word in words[1:])
+    is_mention = (
+        words[-1] == "--snapshot"
+        or list(words[-2:]) == ["--snapshot", "-"]
+        or not any("-" in word or ":" in word for word in words[1:])
+    )
     if words[0] in ("examples", "config"):
         return True
     return not (is_live or is_plan_alone or is_approval or is_mention or "run/latest/result.json" in words)
@@ -99,6 +102,7 @@ def folder(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert done.returncode == 0, done.stderr
         (made / file).write_bytes(done.stdout)
     (made / "new-bgppeer.yaml").write_text(BGP_PEER)
+    (made / "incident.json.gz").write_bytes(INCIDENT.read_bytes())
     with tarfile.open(made / "must-gather.tar.gz", "w:gz") as archive:
         archive.add(made / "cluster.json", "must-gather/cluster.json")
     return made
