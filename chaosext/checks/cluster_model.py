@@ -52,7 +52,7 @@ ISTIOD = "istiod"
 """The name of istiod's Service and Deployment, or its beginning: a revision's is appended."""
 
 
-class Speaker(StrEnum):
+class BgpSpeaker(StrEnum):
     """The program that exchanges Pod routes over BGP."""
 
     CALICO = "Calico"
@@ -69,7 +69,7 @@ class BgpUse:
     `meshed`: whether kube-router's nodes have sessions with each other.
     """
 
-    speaker: Speaker
+    speaker: BgpSpeaker
     why: str
     meshed: bool = True
 
@@ -116,7 +116,7 @@ class ClusterModel:
             plugin = plugin_on_all(self._shells, [node.name for node in self.world.nodes])
             if plugin in ON_THE_FABRIC:
                 why = f"no BGP session carries Pod routes: {plugin} on every node makes Pods hosts of its network"
-                return BgpUse(speaker=Speaker.NOBODY, why=why)
+                return BgpUse(speaker=BgpSpeaker.NOBODY, why=why)
         return used
 
     @property
@@ -130,10 +130,10 @@ class ClusterModel:
 
     def _peered(self) -> frozenset[str]:
         speaker, world = self.bgp.speaker, self.world
-        if speaker is Speaker.CALICO or (speaker is Speaker.UNKNOWN and world.network.peers):
+        if speaker is BgpSpeaker.CALICO or (speaker is BgpSpeaker.UNKNOWN and world.network.peers):
             peers, mesh = world.network.peers, world.network.full_mesh is not False
             return frozenset(peered_nodes(world.nodes, peers, mesh))
-        if speaker in (Speaker.KUBE_ROUTER, Speaker.CILIUM):
+        if speaker in (BgpSpeaker.KUBE_ROUTER, BgpSpeaker.CILIUM):
             routes = routes_of(world, frozenset())
             return frozenset(node.name for n, node in enumerate(world.nodes) if routes.announces(n))
         return frozenset(node.name for node in world.nodes)
@@ -143,18 +143,18 @@ def bgp_use(world: World) -> BgpUse:
     """Return which program carries Pod routes by BGP, as the world's objects prove it."""
     routes, network = routes_of(world, frozenset()), world.network
     if network.plugin is Plugin.CALICO and routes.uses_bgp:
-        return BgpUse(speaker=Speaker.CALICO, why="Calico's BGP sessions carry Pod routes")
+        return BgpUse(speaker=BgpSpeaker.CALICO, why="Calico's BGP sessions carry Pod routes")
     if network.plugin is Plugin.KUBE_ROUTER:
         meshed = network.full_mesh is not False
-        return BgpUse(speaker=Speaker.KUBE_ROUTER, why=network.shown, meshed=meshed)
+        return BgpUse(speaker=BgpSpeaker.KUBE_ROUTER, why=network.shown, meshed=meshed)
     if network.plugin is Plugin.CILIUM_BGP:
-        return BgpUse(speaker=Speaker.CILIUM, why=network.shown)
+        return BgpUse(speaker=BgpSpeaker.CILIUM, why=network.shown)
     if routes.proof.holds:
         return BgpUse(
-            speaker=Speaker.NOBODY, why=f"no BGP session carries Pod routes: {routes.proof.rests_on}"
+            speaker=BgpSpeaker.NOBODY, why=f"no BGP session carries Pod routes: {routes.proof.rests_on}"
         )
     return BgpUse(
-        speaker=Speaker.UNKNOWN, why=f"whether BGP carries Pod routes is unknown: {routes.proof.doubts[0]}"
+        speaker=BgpSpeaker.UNKNOWN, why=f"whether BGP carries Pod routes is unknown: {routes.proof.doubts[0]}"
     )
 
 

@@ -171,38 +171,38 @@ def _probes(around: Surroundings) -> Finding:
 
 def _pods(around: Surroundings) -> Finding:
     from chaosext.checks import pod_reachability
-    from chaosext.checks.cluster_model import Speaker
+    from chaosext.checks.cluster_model import BgpSpeaker
 
     model = _model(around)
-    peered = None if model.bgp.speaker is Speaker.UNKNOWN else model.peered
+    peered = None if model.bgp.speaker is BgpSpeaker.UNKNOWN else model.peered
     return pod_reachability.judge(pod_reachability.gather(around.cluster, around.shells, peered=peered))
 
 
 def _bgp(around: Surroundings) -> Finding:
     from chaosext.checks import bgp_established, kube_router_sessions
-    from chaosext.checks.cluster_model import Speaker
+    from chaosext.checks.cluster_model import BgpSpeaker
 
     model = _model(around)
     used = model.bgp
-    if used.speaker is Speaker.NOBODY:
+    if used.speaker is BgpSpeaker.NOBODY:
         return not_applicable(check_names.BGP, used.why)
-    if used.speaker is Speaker.CALICO:
+    if used.speaker is BgpSpeaker.CALICO:
         return bgp_established.judge(bgp_established.gather(around.cluster, around.shells, around.leaf))
-    if used.speaker is Speaker.KUBE_ROUTER:
+    if used.speaker is BgpSpeaker.KUBE_ROUTER:
         said = kube_router_sessions.sessions_of(around.shells, model.world)
         return kube_router_sessions.judge(model.world, said)
-    is_cilium = used.speaker is Speaker.CILIUM
+    is_cilium = used.speaker is BgpSpeaker.CILIUM
     return unknown(check_names.BGP, bgp_established.CILIUM_UNREAD if is_cilium else used.why)
 
 
 def _placement(around: Surroundings) -> Finding:
     from chaosext.checks import kube_dns_placement
-    from chaosext.checks.cluster_model import Speaker
+    from chaosext.checks.cluster_model import BgpSpeaker
 
     model = _model(around)
-    if model.bgp.speaker is Speaker.NOBODY:
+    if model.bgp.speaker is BgpSpeaker.NOBODY:
         return not_applicable(check_names.PLACEMENT, model.bgp.why)
-    if model.bgp.speaker is Speaker.UNKNOWN:
+    if model.bgp.speaker is BgpSpeaker.UNKNOWN:
         return unknown(check_names.PLACEMENT, model.bgp.why)
     return kube_dns_placement.judge(kube_dns_placement.gather(around.cluster, model.peered))
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from chaosext.cluster.client import Cluster
     from chaosext.diagnose.cluster_sight import ClusterSight
-    from chaosext.diagnose.collection import Collected
-    from chaosext.diagnose.engine import Diagnosis
+    from chaosext.diagnose.collection import CollectedSight
+    from chaosext.diagnose.root_causes import Diagnosis
     from chaosext.nodes.shell import NodeShell
 
 AUTO, SSH, NONE = "auto", "ssh", "none"
@@ -115,7 +115,7 @@ def diagnose(
     check_places(reports)
     access = _Access(transport, _destinations(nodes, transport), leaf, namespace)
     sight = _recorded(snapshots) if snapshots else _live(context, access, keep)
-    from chaosext.diagnose.engine import diagnose as diagnosed
+    from chaosext.diagnose.root_causes import diagnose as diagnosed
 
     found = diagnosed(sight)
     write_pages(reports, _renderers(found))
@@ -176,7 +176,7 @@ def _live(context: str | None, access: _Access, keep: Path | None) -> ClusterSig
     return sight_of(listed_of(text))
 
 
-def _collected(context: str, access: _Access) -> Collected:
+def _collected(context: str, access: _Access) -> CollectedSight:
     from chaosext.cluster.client import Cluster
     from chaosext.diagnose.collection import collect
 

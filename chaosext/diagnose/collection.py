@@ -47,7 +47,7 @@ MORE = (
 
 
 @dataclass(slots=True)
-class Collected:
+class CollectedSight:
     """What was collected so far. `api`: why the API server gave no answer, `""` if it did."""
 
     context: str
@@ -84,7 +84,7 @@ def collect(
     *,
     why_blind: str = "no access to nodes",
     found_nodes: Callable[[], Sequence[str]] = tuple,
-) -> Collected:
+) -> CollectedSight:
     """Collect what can be had within `WITHIN_S`.
 
     Args:
@@ -94,7 +94,7 @@ def collect(
         why_blind: Why a node without a shell has none.
         found_nodes: The nodes' names as another source than the API server knows them.
     """
-    found = Collected(context=cluster.context)
+    found = CollectedSight(context=cluster.context)
     names = _names(cluster, found) or list(found_nodes())
     shells = shells_of(names)
     found.blind |= {name: why_blind for name in names if name not in shells}
@@ -153,7 +153,7 @@ class _Deadline:
 # -- the API -------------------------------------------------------------------------------------------------------
 
 
-def _names(cluster: Cluster, found: Collected) -> list[str]:
+def _names(cluster: Cluster, found: CollectedSight) -> list[str]:
     """Return the nodes' names, and note the API server's clock, or that it does not answer."""
     try:
         found.at = cluster.now() or found.at
@@ -167,14 +167,14 @@ def _wanted() -> Iterator[ObjectKind]:
     yield from (each for each in (*WANTED, *MORE) if each.kind != "Job")
 
 
-def _list_all(cluster: Cluster, found: Collected) -> None:
+def _list_all(cluster: Cluster, found: CollectedSight) -> None:
     wanted = list(_wanted())
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="list") as pool:
         for kinds in ([each for each in wanted if not each.needs], [each for each in wanted if each.needs]):
             list(pool.map(lambda each: _list(cluster, each, found), kinds))
 
 
-def _list(cluster: Cluster, wanted: ObjectKind, found: Collected) -> None:
+def _list(cluster: Cluster, wanted: ObjectKind, found: CollectedSight) -> None:
     """List one kind; a kind is only there if all of it was read."""
     if wanted.needs and wanted.needs not in {
         each["metadata"]["name"] for each in found.items.get("ConfigMap", ())
@@ -307,7 +307,7 @@ def _look_at_all(shells: Mapping[str, NodeShell]) -> Mapping[str, NodeSight | Un
 
 
 def _take_sights(
-    found: Collected,
+    found: CollectedSight,
     seen: Mapping[str, NodeSight | Unreachable],
     shells: Mapping[str, NodeShell],
     why: str,
@@ -329,7 +329,7 @@ def _measure(
     return run_checks(tuple(MEASURED), around, timeout_s=WITHIN_S - 5.0)
 
 
-def _lookups(found: Collected, shells: Mapping[str, NodeShell]) -> tuple[Finding, ...]:
+def _lookups(found: CollectedSight, shells: Mapping[str, NodeShell]) -> tuple[Finding, ...]:
     """Look names up as kubelets hand out DNS, without an API server: at the Service, and at what it leads to."""
     addresses = sorted({each for seen in found.nodes.values() for each in seen.cluster_dns})
     if not addresses:

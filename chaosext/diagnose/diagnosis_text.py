@@ -5,8 +5,8 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from chaosext.diagnose.engine import Condition
 from chaosext.diagnose.knowledge import all_rules
+from chaosext.diagnose.root_causes import ClusterCondition
 from chaosext.diagnose.symptoms import SymptomKind, seconds_ago
 from chaosext.model.duration_text import short_duration
 from chaosext.report.render.html.page import render
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from chaosext.diagnose.engine import Diagnosis, RootCause
     from chaosext.diagnose.knowledge import FixCommand
+    from chaosext.diagnose.root_causes import Diagnosis, RootCause
     from chaosext.report.render.screen import ScreenRow
 
 TONES = {
-    Condition.HEALTHY: Tone.GOOD,
-    Condition.EXPLAINED: Tone.BAD,
-    Condition.UNEXPLAINED: Tone.BAD,
-    Condition.UNKNOWN: Tone.WARN,
+    ClusterCondition.HEALTHY: Tone.GOOD,
+    ClusterCondition.EXPLAINED: Tone.BAD,
+    ClusterCondition.UNEXPLAINED: Tone.BAD,
+    ClusterCondition.UNKNOWN: Tone.WARN,
 }
 
 PAGE_TONES = {
-    Condition.HEALTHY: ("good", "passed"),
-    Condition.EXPLAINED: ("bad", "deviated"),
-    Condition.UNEXPLAINED: ("bad", "deviated"),
-    Condition.UNKNOWN: ("fixed", "unknown"),
+    ClusterCondition.HEALTHY: ("good", "passed"),
+    ClusterCondition.EXPLAINED: ("bad", "deviated"),
+    ClusterCondition.UNEXPLAINED: ("bad", "deviated"),
+    ClusterCondition.UNKNOWN: ("fixed", "unknown"),
 }
 
 
@@ -44,9 +44,9 @@ def word_of(found: Diagnosis) -> str:
 
 def headline(found: Diagnosis) -> str:
     """Return the answer in one sentence, without its full stop."""
-    if found.condition is Condition.HEALTHY:
+    if found.condition is ClusterCondition.HEALTHY:
         return "nothing is broken, and everything was seen that a diagnosis needs"
-    if found.condition is Condition.UNKNOWN:
+    if found.condition is ClusterCondition.UNKNOWN:
         return "nothing broken was seen, but not everything was seen"
     if found.roots:
         return found.roots[0].cause.said

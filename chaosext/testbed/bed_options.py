@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
-from chaosext.testbed.options import DnsChoice, MeshChoice, PodNetwork, Sidecars, StoryMitigation, chosen
+from chaosext.testbed.bed_choices import DnsChoice, MeshChoice, PodNetwork, Sidecars, StoryMitigation, chosen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

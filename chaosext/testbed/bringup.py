@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
 from chaosext.testbed import bundle, lifecycle, pair
+from chaosext.testbed.bed_choices import PodNetwork
 from chaosext.testbed.bed_lock import locked
 from chaosext.testbed.cache import writable_cache
 from chaosext.testbed.containers import require_engine
 from chaosext.testbed.kubernetes_releases import DEFAULT_KUBERNETES, release_of
 from chaosext.testbed.node_images import load_bundle
-from chaosext.testbed.options import PodNetwork
 from chaosext.testbed.registry import pull_images, registry_answers
 
 if TYPE_CHECKING:

@@ -20,13 +20,13 @@ from chaosext.cluster.object_files import parse_yaml
 from chaosext.model.errors import Refused
 from chaosext.model.files import read_file
 from chaosext.rehearsal.mitigate.nodelocal_dns import LOCAL_IP
-from chaosext.testbed.bed_options import BedOptions, make_options
-from chaosext.testbed.kubernetes_releases import fit_config
-from chaosext.testbed.options import (
+from chaosext.testbed.bed_choices import (
     ControlPlaneTimings,
     StoryMitigation,
     chosen,
 )
+from chaosext.testbed.bed_options import BedOptions, make_options
+from chaosext.testbed.kubernetes_releases import fit_config
 from chaosext.testbed.versions import KUBERNETES_VERSION
 
 if TYPE_CHECKING:

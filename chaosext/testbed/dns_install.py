@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chaosext.rehearsal.mitigate.pod_templates import LONG_S, LOST
-from chaosext.testbed.options import DnsChoice, StoryMitigation
+from chaosext.testbed.bed_choices import DnsChoice, StoryMitigation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

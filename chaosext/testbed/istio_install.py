@@ -6,8 +6,8 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any
 
+from chaosext.testbed.bed_choices import Sidecars
 from chaosext.testbed.commands import run_command
-from chaosext.testbed.options import Sidecars
 
 DNS_PROXYING = {"ISTIO_META_DNS_CAPTURE": "true", "ISTIO_META_DNS_AUTO_ALLOCATE": "true"}
 """Sidecars answer lookups of Services, and forward others (istio.io, "DNS Proxying")."""

@@ -18,6 +18,7 @@ from urllib.parse import urljoin
 from chaosext.model.paths import cache_home
 from chaosext.nodes.image_names import REGISTRY, libraries_lock, shipped
 from chaosext.testbed import versions
+from chaosext.testbed.bed_choices import PodNetwork
 from chaosext.testbed.cache import kept, key_of, log_file
 from chaosext.testbed.commands import CommandFailed, run_command
 from chaosext.testbed.delivery import runner_image_over, sentinel_image_over
@@ -38,7 +39,6 @@ from chaosext.testbed.node_images import (
     is_loaded,
     preload_node_from,
 )
-from chaosext.testbed.options import PodNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -24,6 +24,7 @@ from chaosext.testbed import (
     node_local_cache,
     shop_install,
 )
+from chaosext.testbed.bed_choices import DnsChoice
 from chaosext.testbed.bed_sessions import (
     NONE_BY_DESIGN,
     NOTHING_REPORTED,
@@ -37,7 +38,6 @@ from chaosext.testbed.kubectl import Kubectl, first_control_plane, namespace, pa
 from chaosext.testbed.leaf import LeafPlan
 from chaosext.testbed.networks.catalogue import network_for
 from chaosext.testbed.networks.network_setup import NetworkInputs
-from chaosext.testbed.options import DnsChoice
 from chaosext.testbed.wait import GaveUp, NotInTime, wait_until
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.testbed import dns_install
+from chaosext.testbed.bed_choices import StoryMitigation
 from chaosext.testbed.node_local_cache import cache_objects
-from chaosext.testbed.options import StoryMitigation
 
 if TYPE_CHECKING:
     from admission_bed import Bed

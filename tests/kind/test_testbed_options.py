@@ -11,10 +11,10 @@ import json
 import pytest
 
 from chaosext.testbed import dns_install, node_local_cache
+from chaosext.testbed.bed_choices import DnsChoice, StoryMitigation
 from chaosext.testbed.bed_options import BedOptions, recorded_options
 from chaosext.testbed.containers import find_container
 from chaosext.testbed.leaf import leaf_name, recorded
-from chaosext.testbed.options import DnsChoice, StoryMitigation
 
 from .conftest import NAME, docker, kubectl, node_names
 

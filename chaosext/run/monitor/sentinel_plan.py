@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chaosext.checks import dns_resolvable
-from chaosext.checks.cluster_model import Speaker
+from chaosext.checks.cluster_model import BgpSpeaker
 from chaosext.checks.kube_dns_placement import KUBE_DNS_SELECTOR
 from chaosext.checks.pod_nameservers import by_config_map
 from chaosext.checks.pod_reachability import target_of, targets_of
@@ -71,7 +71,7 @@ def gather(cluster: Cluster, namespaces: Sequence[str], bgp: BgpUse) -> Ground:
         pods=tuple(pod for namespace in scope for pod in cluster.pods(namespace)),
         dns_pods=cluster.pods(dns_resolvable.NAMESPACE, KUBE_DNS_SELECTOR),
         bgp_peers=_bgp_peers(cluster, bgp),
-        by_gobgp=bgp.speaker is Speaker.KUBE_ROUTER,
+        by_gobgp=bgp.speaker is BgpSpeaker.KUBE_ROUTER,
     )
 
 
@@ -186,10 +186,10 @@ def _istiod(cluster: Cluster) -> Service | None:
 
 def _bgp_peers(cluster: Cluster, bgp: BgpUse) -> Mapping[str, tuple[str, ...]]:
     """Return node -> its peers, as far as a sentinel can see their sessions; kube-router's with all other nodes."""
-    if bgp.speaker in (Speaker.NOBODY, Speaker.CILIUM):
+    if bgp.speaker in (BgpSpeaker.NOBODY, BgpSpeaker.CILIUM):
         return {}
     nodes = cluster.nodes()
-    if bgp.speaker is Speaker.KUBE_ROUTER:
+    if bgp.speaker is BgpSpeaker.KUBE_ROUTER:
         return {node.name: expected_peers(node, nodes, (), mesh=True) for node in nodes} if bgp.meshed else {}
     try:
         peers, mesh = cluster.bgppeers(), cluster.node_to_node_mesh()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.testbed.leaf import route_script
-from chaosext.testbed.networks.calico import (
+from chaosext.testbed.networks.calico_bgp import (
     AGENT,
     CNI_IS_USABLE,
     bgp_peer,

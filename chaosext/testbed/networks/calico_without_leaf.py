@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from chaosext.testbed.networks.calico import (
+from chaosext.testbed.networks.calico_bgp import (
     AGENT,
     CNI_IS_USABLE,
     bgp_peer,

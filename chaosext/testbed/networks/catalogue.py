@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chaosext.testbed.bed_choices import PodNetwork, StoryMitigation
 from chaosext.testbed.bed_options import recorded_options
 from chaosext.testbed.networks import (
-    calico,
+    calico_bgp,
     calico_racks,
     calico_without_leaf,
     flannel_vxlan,
     kube_router_mesh,
     macvlan,
 )
-from chaosext.testbed.options import PodNetwork, StoryMitigation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chaosext.testbed.networks.network_setup import NetworkSetup
 
 NETWORKS: Mapping[PodNetwork, NetworkSetup] = {
-    PodNetwork.CALICO_BGP: calico.CALICO_BGP,
+    PodNetwork.CALICO_BGP: calico_bgp.CALICO_BGP,
     PodNetwork.CALICO_MESH: calico_without_leaf.CALICO_MESH,
     PodNetwork.CALICO_RACKS: calico_racks.CALICO_RACKS,
     PodNetwork.CALICO_REFLECTORS: calico_without_leaf.CALICO_REFLECTORS,
@@ -33,7 +33,7 @@ NETWORKS: Mapping[PodNetwork, NetworkSetup] = {
 }
 
 MITIGATED: Mapping[tuple[PodNetwork, StoryMitigation], NetworkSetup] = {
-    (PodNetwork.CALICO_BGP, StoryMitigation.BGP_ON_CONTROL_PLANE): calico.CALICO_BGP_FOR_ALL,
+    (PodNetwork.CALICO_BGP, StoryMitigation.BGP_ON_CONTROL_PLANE): calico_bgp.CALICO_BGP_FOR_ALL,
     (PodNetwork.CALICO_RACKS, StoryMitigation.BGP_ON_CONTROL_PLANE): calico_racks.CALICO_RACKS_FOR_ALL,
     (
         PodNetwork.CALICO_REFLECTORS,

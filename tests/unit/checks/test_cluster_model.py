@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from real_clusters import HEADS, WORKERS, daemons, machines
 from small_snapshots import calico, deployment, leafed, node, reflected
 
-from chaosext.checks.cluster_model import ClusterModel, Speaker, no_mesh
+from chaosext.checks.cluster_model import BgpSpeaker, ClusterModel, no_mesh
 from chaosext.checks.suite import Surroundings, run_checks
 from chaosext.cluster.client import NotFound
 from chaosext.model.errors import Unreachable
@@ -54,8 +54,8 @@ def findings(objects: Any, shells: Any = None) -> dict[str, Any]:
 
 
 def test_calicos_sessions_carry_routes_where_no_pool_is_encapsulated() -> None:
-    assert model(leafed()).bgp.speaker is Speaker.CALICO
-    assert model(reflected()).bgp.speaker is Speaker.CALICO
+    assert model(leafed()).bgp.speaker is BgpSpeaker.CALICO
+    assert model(reflected()).bgp.speaker is BgpSpeaker.CALICO
 
 
 @pytest.mark.parametrize("mode", ["Always", "CrossSubnet"])
@@ -67,7 +67,7 @@ def test_vxlan_needs_no_bgp_and_the_checks_say_so_with_the_reason(mode: str) -> 
 
 def test_flannel_needs_no_bgp() -> None:
     used = model(flannel()).bgp
-    assert used.speaker is Speaker.NOBODY
+    assert used.speaker is BgpSpeaker.NOBODY
     assert "flannel" in used.why
 
 
@@ -83,30 +83,30 @@ def test_kube_routers_sessions_are_expected() -> None:
         *machines(NAMES),
         *daemons("kube-router", NAMES, "kube-system", "kube-router", "--run-router=true"),
     )
-    assert model(objects).bgp.speaker is Speaker.KUBE_ROUTER
+    assert model(objects).bgp.speaker is BgpSpeaker.KUBE_ROUTER
     assert model(objects).peered == frozenset(NAMES)
 
 
 def test_a_network_without_any_sign_is_unknown() -> None:
     used = model(machines(NAMES)).bgp
-    assert used.speaker is Speaker.UNKNOWN
+    assert used.speaker is BgpSpeaker.UNKNOWN
     assert "no network plugin" in used.why
 
 
 @pytest.mark.parametrize("plugin", ["macvlan", "ipvlan"])
 def test_pods_on_the_fabric_by_the_configuration_of_every_node_need_no_bgp(plugin: str) -> None:
     used = model(machines(NAMES), shells_that_say(*[plugin] * 6)).bgp
-    assert used.speaker is Speaker.NOBODY
+    assert used.speaker is BgpSpeaker.NOBODY
     assert plugin in used.why
 
 
 def test_one_node_with_another_plugin_or_without_an_answer_leaves_it_unknown() -> None:
     mixed = shells_that_say(*["macvlan"] * 5, "bridge")
-    assert model(machines(NAMES), mixed).bgp.speaker is Speaker.UNKNOWN
+    assert model(machines(NAMES), mixed).bgp.speaker is BgpSpeaker.UNKNOWN
     silent = {**shells_that_say(*["macvlan"] * 6), "w-3": ScriptedShell("w-3", Unreachable("gone"))}
-    assert model(machines(NAMES), silent).bgp.speaker is Speaker.UNKNOWN
+    assert model(machines(NAMES), silent).bgp.speaker is BgpSpeaker.UNKNOWN
     fewer = {name: shell for name, shell in shells_that_say(*["macvlan"] * 6).items() if name != "w-3"}
-    assert model(machines(NAMES), fewer).bgp.speaker is Speaker.UNKNOWN
+    assert model(machines(NAMES), fewer).bgp.speaker is BgpSpeaker.UNKNOWN
 
 
 def test_an_unreadable_felix_configuration_leaves_vxlan_unknown() -> None:
@@ -116,7 +116,7 @@ def test_an_unreadable_felix_configuration_leaves_vxlan_unknown() -> None:
                 raise NotFound("forbidden")
             return super().pages(plural, **more)
 
-    assert ClusterModel(Closed(vxlan("Always"))).bgp.speaker is Speaker.UNKNOWN  # type: ignore[arg-type]
+    assert ClusterModel(Closed(vxlan("Always"))).bgp.speaker is BgpSpeaker.UNKNOWN  # type: ignore[arg-type]
 
 
 def test_the_nodes_with_a_peer_are_those_that_calicos_configuration_names() -> None:
@@ -131,7 +131,7 @@ def test_every_node_is_good_enough_where_bgp_carries_nothing() -> None:
 def test_the_cluster_is_read_once() -> None:
     api: Any = ApiOfObjects(leafed())
     one = ClusterModel(api)
-    assert (one.bgp.speaker, len(one.peered)) == (Speaker.CALICO, 3)
+    assert (one.bgp.speaker, len(one.peered)) == (BgpSpeaker.CALICO, 3)
     lists = api.lists
     assert one.world.nodes
     assert api.lists == lists
@@ -172,8 +172,8 @@ def test_services_that_may_not_be_read_prove_nothing() -> None:
 )
 def test_fewer_objects_never_turn_bgp_into_not_applicable(lacking: set[str]) -> None:
     objects = [each for each in leafed() if each["kind"] not in lacking or each["kind"] == "Node"]
-    assert model(objects).bgp.speaker in (Speaker.CALICO, Speaker.UNKNOWN)
+    assert model(objects).bgp.speaker in (BgpSpeaker.CALICO, BgpSpeaker.UNKNOWN)
 
 
 def test_a_single_node_is_modelled() -> None:
-    assert model([node("only", 1)]).bgp.speaker is Speaker.UNKNOWN
+    assert model([node("only", 1)]).bgp.speaker is BgpSpeaker.UNKNOWN

@@ -15,9 +15,9 @@ from test_node_sight import ANSWER
 from chaosext.cluster.objects import Node
 from chaosext.diagnose import collection
 from chaosext.diagnose.cluster_sight import sight_of
-from chaosext.diagnose.collection import MORE, Collected, collect, kept_of
-from chaosext.diagnose.engine import Condition, diagnose
+from chaosext.diagnose.collection import MORE, CollectedSight, collect, kept_of
 from chaosext.diagnose.node_sight import NodeSight
+from chaosext.diagnose.root_causes import ClusterCondition, diagnose
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.nodes.shell import ShellResult
 from chaosext.rehearsal.snapshot.prune import WANTED
@@ -56,23 +56,23 @@ def test_recording_keeps_when_a_kubelet_renewed_and_nothing_else_of_managed_fiel
 def test_collected_cluster_is_diagnosed_as_the_made_one() -> None:
     made = MadeCluster()
     before = made.sight()
-    collected = Collected(context="kind-x", at=before.now)
+    collected = CollectedSight(context="kind-x", at=before.now)
     for kind, items in made.objects.items():
         collected.items[kind] = [kept_of(KINDS[kind], each) for each in items]
     collected.findings = tuple(before.findings.values())
     collected.nodes = dict(before.nodes_seen)
-    assert diagnose(sight_of(listed_of(collected.text()))).condition is Condition.HEALTHY
+    assert diagnose(sight_of(listed_of(collected.text()))).condition is ClusterCondition.HEALTHY
 
 
 def test_api_server_out_of_reach_is_recorded_with_what_nodes_show() -> None:
     made = MadeCluster()
-    collected = Collected(context="kind-x", api="timed out")
+    collected = CollectedSight(context="kind-x", api="timed out")
     collected.nodes = {
         name: replace(NodeSight.from_json(each), cuts=()) for name, each in made.sights.items()
     }
     found = diagnose(sight_of(listed_of(collected.text())))
     assert [root.cause.rule for root in found.roots] == ["api_out_of_reach"]
-    assert found.condition is Condition.EXPLAINED
+    assert found.condition is ClusterCondition.EXPLAINED
 
 
 class MadeApi:

@@ -6,16 +6,16 @@ import pytest
 from checkout import ROOT
 
 from chaosext.diagnose.cluster_sight import sight_of
-from chaosext.diagnose.engine import Condition, diagnose
+from chaosext.diagnose.root_causes import ClusterCondition, diagnose
 from chaosext.rehearsal.snapshot.snapshot_files import read_files
 
 RECORDED = ROOT / "tests" / "golden" / "diagnose"
 
 ROOTS = {
-    "healthy": ([], Condition.HEALTHY),
-    "story": (["kube_dns_unreachable"], Condition.EXPLAINED),
-    "api-down": (["nodes_cut_off"], Condition.EXPLAINED),
-    "coredns-scaled-to-zero": (["coredns_failing"], Condition.EXPLAINED),
+    "healthy": ([], ClusterCondition.HEALTHY),
+    "story": (["kube_dns_unreachable"], ClusterCondition.EXPLAINED),
+    "api-down": (["nodes_cut_off"], ClusterCondition.EXPLAINED),
+    "coredns-scaled-to-zero": (["coredns_unhealthy"], ClusterCondition.EXPLAINED),
 }
 
 

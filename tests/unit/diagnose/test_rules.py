@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 from made_cluster import CP, DNS_IP, W1, W2, MadeCluster, at
 
 from chaosext.diagnose.diagnosis_text import chain
-from chaosext.diagnose.engine import Condition, Diagnosis, diagnose
 from chaosext.diagnose.knowledge import all_rules
+from chaosext.diagnose.root_causes import ClusterCondition, Diagnosis, diagnose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,9 +206,9 @@ BROKEN = {
     "stale_conntrack": stale_conntrack,
     "stale_nat": stale_nat,
     "nodelocal_down": nodelocal_down,
-    "coredns_failing": coredns_crash_loops,
-    "coredns_failing, scaled": coredns_scaled_to_zero,
-    "coredns_failing, overloaded": coredns_overloaded,
+    "coredns_unhealthy": coredns_crash_loops,
+    "coredns_unhealthy, scaled": coredns_scaled_to_zero,
+    "coredns_unhealthy, overloaded": coredns_overloaded,
     "api_load_balancer_lost": load_balancer_lost,
     "quorum_lost": etcd_without_quorum,
     "quorum_lost, workload": quorum_lost_at_the_heal,
@@ -230,14 +230,14 @@ def test_incident_has_its_one_root_cause_and_leaves_no_symptom(name: str) -> Non
     found = made(BROKEN[name])
     assert rules_of(found) == [name.partition(",")[0]]
     assert found.unexplained == ()
-    assert found.condition is Condition.EXPLAINED
+    assert found.condition is ClusterCondition.EXPLAINED
 
 
 def test_injector_without_istiod_is_a_link_and_not_a_root() -> None:
     found = made(injector_fails_closed)
     assert rules_of(found) == ["sidecars_without_istiod"]
     assert "webhook_fails_closed" in [each.rule for each in found.roots[0].led_to]
-    assert found.condition is Condition.EXPLAINED
+    assert found.condition is ClusterCondition.EXPLAINED
 
 
 def test_story_shows_the_whole_chain_the_right_command_and_who_is_affected() -> None:
@@ -303,7 +303,7 @@ def test_reach_that_nothing_proves_is_unsettled() -> None:
 
     found = made(without_objects)
     assert "kube_dns_unreachable" not in rules_of(found)
-    assert found.condition is Condition.UNEXPLAINED
+    assert found.condition is ClusterCondition.UNEXPLAINED
     assert any("kube-dns" in each.what for each in found.unsettled)
 
 
@@ -315,7 +315,7 @@ def test_unrelated_failure_beside_a_cause_stays_unexplained() -> None:
         cluster.available("Deployment", "job", 0)
 
     found = made(and_an_image)
-    assert found.condition is Condition.UNEXPLAINED
+    assert found.condition is ClusterCondition.UNEXPLAINED
     assert [each.subject for each in found.unexplained] == ["Deployment/dev/job"]
     assert rules_of(found) == ["kube_dns_unreachable"]
 
@@ -326,7 +326,7 @@ def test_stuck_sidecars_alone_have_no_known_cause() -> None:
 
     found = made(stuck)
     assert found.roots == ()
-    assert found.condition is Condition.UNEXPLAINED
+    assert found.condition is ClusterCondition.UNEXPLAINED
 
 
 def test_old_event_of_a_webhook_is_no_cause() -> None:
@@ -341,7 +341,7 @@ def test_old_event_of_a_webhook_is_no_cause() -> None:
             {"kind": "ReplicaSet", "name": "cart-66bc", "controller": True},
         )
 
-    assert made(old).condition is Condition.HEALTHY
+    assert made(old).condition is ClusterCondition.HEALTHY
 
 
 def test_every_rule_names_its_source_and_has_an_incident() -> None:

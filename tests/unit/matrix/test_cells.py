@@ -21,7 +21,7 @@ from chaosext.matrix.cells import (
     wanted_cells,
 )
 from chaosext.model.errors import Refused
-from chaosext.testbed.options import DnsChoice, MeshChoice, PodNetwork, Sidecars, StoryMitigation
+from chaosext.testbed.bed_choices import DnsChoice, MeshChoice, PodNetwork, Sidecars, StoryMitigation
 
 if TYPE_CHECKING:
     from enum import StrEnum

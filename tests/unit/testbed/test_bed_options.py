@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosext.model.errors import Refused
+from chaosext.testbed.bed_choices import DnsChoice, MeshChoice, PodNetwork, Sidecars, StoryMitigation
 from chaosext.testbed.bed_options import BedOptions, make_options, recorded_options
-from chaosext.testbed.options import DnsChoice, MeshChoice, PodNetwork, Sidecars, StoryMitigation
 
 SENSELESS = [
     ({"dns": "on-control-plane"}, "dns on-control-plane", "bgp-on-control-plane"),

@@ -4,10 +4,10 @@ import pytest
 
 from chaosext.nodes.frr import Peer
 from chaosext.sentinel.bird_sessions import Session
+from chaosext.testbed.bed_choices import PodNetwork
 from chaosext.testbed.bed_sessions import BedSessions, bgp_state, leaf_states
 from chaosext.testbed.containers import NodeContainer
 from chaosext.testbed.networks.catalogue import NETWORKS
-from chaosext.testbed.options import PodNetwork
 
 
 def node(name, ipv4):

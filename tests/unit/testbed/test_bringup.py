@@ -13,8 +13,8 @@ from bundles import manifest, write
 from chaosext.cli.main import invoke
 from chaosext.model.errors import ChaosextError, Refused
 from chaosext.testbed import bringup, containers
+from chaosext.testbed.bed_choices import PodNetwork
 from chaosext.testbed.bringup import ensure_images
-from chaosext.testbed.options import PodNetwork
 from chaosext.testbed.stage_progress import Progress
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ import yaml
 
 from chaosext.model.errors import Refused
 from chaosext.testbed import config
+from chaosext.testbed.bed_choices import ControlPlaneTimings, Sidecars, StoryMitigation
 from chaosext.testbed.config import make_blueprint
-from chaosext.testbed.options import ControlPlaneTimings, Sidecars, StoryMitigation
 
 SHIPPED = config.read_kind_config()
 MINIMAL = """

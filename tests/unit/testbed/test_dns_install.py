@@ -8,8 +8,8 @@ import pytest
 from recommended_changes import recommended
 
 from chaosext.testbed import dns_install
+from chaosext.testbed.bed_choices import StoryMitigation
 from chaosext.testbed.bed_options import make_options
-from chaosext.testbed.options import StoryMitigation
 
 DEPLOYMENT = {
     "metadata": {"name": "coredns", "labels": {"k8s-app": "kube-dns"}, "uid": "1"},

@@ -8,12 +8,12 @@ from recommended_changes import recommended
 
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.mitigate import mitigations
+from chaosext.testbed.bed_choices import StoryMitigation
 from chaosext.testbed.bed_options import LEAF_NETWORKS, REFLECTOR_NETWORKS, make_options
 from chaosext.testbed.containers import NodeContainer
-from chaosext.testbed.networks import calico, calico_racks, calico_without_leaf
+from chaosext.testbed.networks import calico_bgp, calico_racks, calico_without_leaf
 from chaosext.testbed.networks.catalogue import MITIGATED, NETWORKS, network_for
 from chaosext.testbed.networks.network_setup import NetworkInputs
-from chaosext.testbed.options import StoryMitigation
 
 
 def machine(name):
@@ -37,7 +37,7 @@ INPUTS = NetworkInputs(
 @pytest.fixture
 def bgp_of(monkeypatch):
     """Calico's BGP objects of a network, by name."""
-    monkeypatch.setattr(calico, "calico_objects", lambda *_, **__: ([], []))
+    monkeypatch.setattr(calico_bgp, "calico_objects", lambda *_, **__: ([], []))
     monkeypatch.setattr(type(IMAGES.calico_manifests), "read_text", lambda _: "")
 
     def found(network, mitigation):

@@ -10,12 +10,12 @@ from chaosext.cluster.bgp_peers import expected_peers
 from chaosext.cluster.objects import BgpPeer, IpPool
 from chaosext.rehearsal.network.calico_routes import CalicoRoutes
 from chaosext.rehearsal.snapshot.world import Network, Plugin, World
+from chaosext.testbed.bed_choices import PodNetwork
 from chaosext.testbed.bed_options import BedOptions
 from chaosext.testbed.bed_sessions import node_peers
 from chaosext.testbed.containers import NodeContainer
 from chaosext.testbed.networks.catalogue import MITIGATED, NETWORKS, network_for
 from chaosext.testbed.networks.network_setup import NetworkInputs
-from chaosext.testbed.options import PodNetwork
 
 UPSTREAM = "{apiVersion: v1, kind: ConfigMap, metadata: {name: calico-config}, data: {}}"
 OPTIONS = (

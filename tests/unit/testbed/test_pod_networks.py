@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosext.model.errors import Refused
+from chaosext.testbed.bed_choices import PodNetwork
 from chaosext.testbed.containers import NodeContainer
 from chaosext.testbed.networks import flannel_vxlan, kube_router_mesh, macvlan
 from chaosext.testbed.networks.catalogue import NETWORKS
 from chaosext.testbed.networks.network_setup import NetworkInputs
-from chaosext.testbed.options import PodNetwork
 
 FLANNEL = """
 kind: ConfigMap

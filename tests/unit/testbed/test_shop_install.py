@@ -1,7 +1,7 @@
 """What runs on the testbed: the shop, its clients, istiod's values, and kube-dns' mitigation."""
 
 from chaosext.testbed import dns_install, istio_install, shop_install
-from chaosext.testbed.options import Sidecars
+from chaosext.testbed.bed_choices import Sidecars
 
 
 def deployments(objects):

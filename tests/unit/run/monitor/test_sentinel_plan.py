@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from watch_worlds import endpoint, node, pod, service
 
-from chaosext.checks.cluster_model import BgpUse, Speaker
+from chaosext.checks.cluster_model import BgpSpeaker, BgpUse
 from chaosext.cluster.client import NotFound
 from chaosext.cluster.objects import BgpPeer, ServicePort
 from chaosext.model.errors import Refused
@@ -98,7 +98,7 @@ class World:
 
 
 def plan_of(
-    world: Any, namespaces: Sequence[str] = ("shop",), speaker: Speaker = Speaker.CALICO
+    world: Any, namespaces: Sequence[str] = ("shop",), speaker: BgpSpeaker = BgpSpeaker.CALICO
 ) -> WatchPlan:
     return plan_for(gather(world, namespaces, BgpUse(speaker=speaker, why="")), "r1", 600.0)
 
@@ -130,9 +130,9 @@ def test_everything_that_the_story_turns_on_is_watched() -> None:
 
 
 def test_where_bgp_carries_no_routes_neither_sessions_nor_routes_are_watched() -> None:
-    plan = plan_of(World(), speaker=Speaker.NOBODY)
+    plan = plan_of(World(), speaker=BgpSpeaker.NOBODY)
     assert (plan.bgp_peers, plan.routes) == ({}, ())
-    assert plan_of(World(), speaker=Speaker.UNKNOWN).bgp_peers
+    assert plan_of(World(), speaker=BgpSpeaker.UNKNOWN).bgp_peers
 
 
 def test_the_nameserver_of_pods_comes_first_and_the_service_is_watched_too() -> None:

@@ -2,7 +2,7 @@
 
 import yaml
 
-from chaosext.testbed.networks import calico
+from chaosext.testbed.networks import calico_bgp
 
 UPSTREAM = """
 apiVersion: apiextensions.k8s.io/v1
@@ -48,7 +48,7 @@ spec:
 
 
 def overlay(**options):
-    return calico.calico_objects(
+    return calico_bgp.calico_objects(
         UPSTREAM, pod_subnet="10.9.0.0/16", node_image="node:x", cni_image="cni:x", **options
     )
 
@@ -118,7 +118,7 @@ def test_upstreams_text_is_not_changed_by_overlaying_it_twice():
 
 
 def test_the_only_peering_leaves_control_plane_nodes_out():
-    configuration, peer = calico.bgp_objects("172.18.0.9")
+    configuration, peer = calico_bgp.bgp_objects("172.18.0.9")
 
     assert configuration["spec"]["nodeToNodeMeshEnabled"] is False
     assert peer["spec"] == {
@@ -135,7 +135,7 @@ def test_calico_keeps_its_own_liveness_check():
 
 
 def test_calico_is_told_where_the_api_server_is():
-    endpoint = calico.api_endpoint("bed-control-plane")
+    endpoint = calico_bgp.api_endpoint("bed-control-plane")
 
     assert endpoint["metadata"] == {"name": "kubernetes-services-endpoint", "namespace": "kube-system"}
     assert endpoint["data"] == {

@@ -30,7 +30,7 @@ AFFECTED = (SymptomKind.WORKLOAD, SymptomKind.NOT_CREATED, SymptomKind.SERVICE, 
 """Kinds of symptoms that show who is affected."""
 
 
-class Condition(StrEnum):
+class ClusterCondition(StrEnum):
     """The state of a cluster."""
 
     HEALTHY = "healthy"
@@ -44,10 +44,10 @@ class Condition(StrEnum):
 
 
 EXIT_CODES = {
-    Condition.HEALTHY: 0,
-    Condition.EXPLAINED: 10,
-    Condition.UNEXPLAINED: 11,
-    Condition.UNKNOWN: 30,
+    ClusterCondition.HEALTHY: 0,
+    ClusterCondition.EXPLAINED: 10,
+    ClusterCondition.UNEXPLAINED: 11,
+    ClusterCondition.UNKNOWN: 30,
 }
 
 
@@ -88,7 +88,7 @@ class RootCause:
 class Diagnosis:
     """The answer. `unsettled`: what rules could not tell. `gaps`: what was not seen. `notes`: normal operation."""
 
-    condition: Condition
+    condition: ClusterCondition
     at: datetime
     context: str = ""
     roots: tuple[RootCause, ...] = ()
@@ -149,12 +149,12 @@ def diagnose(sight: ClusterSight, rules: Sequence[DiagnosisRule] | None = None) 
     )
 
 
-def _condition(roots: Sequence[RootCause], left: Sequence[Symptom], gaps: Sequence[str]) -> Condition:
+def _condition(roots: Sequence[RootCause], left: Sequence[Symptom], gaps: Sequence[str]) -> ClusterCondition:
     if left:
-        return Condition.UNEXPLAINED
+        return ClusterCondition.UNEXPLAINED
     if roots:
-        return Condition.EXPLAINED
-    return Condition.UNKNOWN if gaps else Condition.HEALTHY
+        return ClusterCondition.EXPLAINED
+    return ClusterCondition.UNKNOWN if gaps else ClusterCondition.HEALTHY
 
 
 def root_causes(causes: Sequence[Cause], symptoms: Sequence[Symptom]) -> tuple[RootCause, ...]:

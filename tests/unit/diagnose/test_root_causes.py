@@ -11,8 +11,8 @@ from made_cluster import CP, W1, W2, MadeCluster, at
 from test_rules import BROKEN
 
 from chaosext.diagnose.cluster_sight import KINDS
-from chaosext.diagnose.engine import Condition, diagnose, root_causes
 from chaosext.diagnose.knowledge import Cause
+from chaosext.diagnose.root_causes import ClusterCondition, diagnose, root_causes
 from chaosext.model.errors import Refused
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_noisy_but_healthy_cluster_is_healthy(noise: Callable[[MadeCluster], Non
     found = diagnose(made.sight())
     assert found.symptoms == ()
     assert found.roots == ()
-    assert found.condition is Condition.HEALTHY
+    assert found.condition is ClusterCondition.HEALTHY
 
 
 @pytest.mark.parametrize("noise", NOISY)
@@ -110,7 +110,7 @@ def test_noisy_but_healthy_cluster_without_measurements_is_unknown_and_has_no_ca
     noise(made)
     made.blind_to_nodes()
     found = diagnose(made.sight())
-    assert (found.roots, found.symptoms, found.condition) == ((), (), Condition.UNKNOWN)
+    assert (found.roots, found.symptoms, found.condition) == ((), (), ClusterCondition.UNKNOWN)
 
 
 @pytest.mark.parametrize("noise", NOISY)
@@ -154,7 +154,7 @@ def test_what_cannot_be_seen_never_makes_a_cluster_healthy(name: str, parts: set
     BROKEN.get(name, lambda _: None)(made)
     hide(made, parts)
     found = diagnose(made.sight())
-    assert (found.condition is Condition.HEALTHY) == (not name and not parts)
+    assert (found.condition is ClusterCondition.HEALTHY) == (not name and not parts)
 
 
 KEYS = st.frozensets(st.sampled_from("abcde"), min_size=1)
@@ -205,5 +205,5 @@ def test_value_that_is_not_valid_is_refused_or_a_gap_and_never_healthy(
         found = diagnose(made.sight())
     except Refused:
         return
-    assert found.condition is not Condition.HEALTHY
+    assert found.condition is not ClusterCondition.HEALTHY
     assert any("invalid value" in each for each in found.gaps)

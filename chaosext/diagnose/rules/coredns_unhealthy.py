@@ -152,7 +152,7 @@ def _overloaded(patient: Patient, rows: Sequence[str]) -> Cause:
 
 
 RULE = DiagnosisRule(
-    name="coredns_failing",
+    name="coredns_unhealthy",
     title="CoreDNS crash-loops, is gone, or does not keep up",
     source="Kubernetes documentation, Debugging DNS Resolution",
     find=find,
