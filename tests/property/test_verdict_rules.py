@@ -102,9 +102,11 @@ def test_what_is_missing_is_a_reason_of_every_verdict(given_facts: Facts) -> Non
 
 
 @given(st.lists(st.sampled_from(Status)))
-def test_a_whole_is_healthy_only_where_every_part_is(parts: list[Status]) -> None:
-    assert (worst(parts) is Status.HEALTHY) == (bool(parts) and set(parts) == {Status.HEALTHY})
+def test_a_whole_is_healthy_only_where_every_part_that_applies_is(parts: list[Status]) -> None:
+    applicable = set(parts) - {Status.NOT_APPLICABLE}
+    assert (worst(parts) is Status.HEALTHY) == (applicable == {Status.HEALTHY})
     assert (worst(parts) is Status.UNHEALTHY) == (Status.UNHEALTHY in parts)
+    assert (worst(parts) is Status.NOT_APPLICABLE) == (bool(parts) and not applicable)
 
 
 @given(verdicts, st.none() | st.sampled_from(Outcome))
