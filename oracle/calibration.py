@@ -6,15 +6,12 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from chaosext.matrix.calibration import Calibration
+from chaosext.matrix.calibration import ENOUGH, Calibration, dns_calibrations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from oracle.judge import Comparison
-
-ENOUGH = 5
-"""Repeats of a scenario from which frequencies say something."""
 
 BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 """Edges of probabilities between which events are counted together."""
@@ -57,12 +54,6 @@ def _repeated(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
 
 
 def _of_one(repeats: list[Comparison]) -> Iterable[Calibration]:
-    states = sorted({state for each in repeats for state, _ in each.outcomes})
-    for state in states:
-        predicted = [dict(each.outcomes).get(state, 0.0) for each in repeats]
-        yield Calibration(
-            what=f"{repeats[0].scenario}: DNS {state} after the heal",
-            count=sum(each.observed is state for each in repeats),
-            repeats=len(repeats),
-            probability=sum(predicted) / len(predicted),
-        )
+    found = [(dict(each.outcomes), each.observed) for each in repeats]
+    states = {state for predicted, _ in found for state in predicted}
+    return dns_calibrations(repeats[0].scenario, states, found)

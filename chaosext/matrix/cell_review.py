@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from chaosext.matrix.calibration import Calibration
+from chaosext.matrix.calibration import ENOUGH, Calibration, dns_calibrations
 from chaosext.matrix.machine_lateness import LATE_S
 from chaosext.model.findings import Status
 from chaosext.model.result import Lane, VerdictRule
@@ -41,9 +41,6 @@ MOSTLY = 0.9
 
 BEGUN_S = 5.0
 """What is lost sooner after the cut is lost by the cut itself; a BGP session takes its hold time, seconds."""
-
-ENOUGH = 5
-"""Repeats of a cell from which frequencies say something."""
 
 
 @dataclass(frozen=True)
@@ -316,14 +313,6 @@ def repeated(reviews: Sequence[CellReview]) -> tuple[Calibration, ...]:
 
 
 def _calibrations(repeats: Sequence[CellReview]) -> Iterator[Calibration]:
-    states = sorted(
-        {state for each in repeats for state, _ in each.predicted} | {each.dns_after for each in repeats}
-    )
-    for state in states:
-        chances = [dict(each.predicted).get(state, 0.0) for each in repeats]
-        yield Calibration(
-            what=f"{repeats[0].kept.cell}: DNS {state} after the heal",
-            count=sum(each.dns_after is state for each in repeats),
-            repeats=len(repeats),
-            probability=sum(chances) / len(chances),
-        )
+    found = [(dict(each.predicted), each.dns_after) for each in repeats]
+    states = {state for predicted, seen in found for state in (*predicted, seen)}
+    yield from dns_calibrations(str(repeats[0].kept.cell), states, found)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 NONE = "none"
 """What a record says of sidecars without a mesh, and of mitigations if there are none."""
 
-LEAF_NETWORKS = frozenset({"calico-bgp", "calico-racks"})
+LEAF_NETWORKS = frozenset({PodNetwork.CALICO_BGP, PodNetwork.CALICO_RACKS})
 """Networks in which only workers have a session with a leaf: no other node reaches a control-plane node's Pods."""
 
-REFLECTOR_NETWORKS = frozenset({"calico-reflectors"})
+REFLECTOR_NETWORKS = frozenset({PodNetwork.CALICO_REFLECTORS})
 """Networks whose route reflectors are the control-plane nodes."""
 
 CACHES = frozenset({DnsChoice.NODELOCAL, DnsChoice.NODELOCAL_SERVE_STALE})

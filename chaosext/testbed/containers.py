@@ -179,6 +179,28 @@ def node_script(node: str, script: str, *, timeout_s: float = DOCKER_TIMEOUT_S) 
     )
 
 
+def at_every_start(unit: str, *, description: str, command: str) -> str:
+    """Return a bash script for a node that runs `command` now and, by a systemd unit, at every start."""
+    return f"""\
+cat > /etc/systemd/system/{unit} <<'UNIT'
+[Unit]
+Description={description}
+After=network.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={command}
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+systemctl daemon-reload
+systemctl enable --quiet {unit}
+systemctl restart {unit}
+"""
+
+
 def unpack_script(images: Iterable[str]) -> str:
     """Return a bash script that makes a node's containerd unpack these images before Pods need them.
 

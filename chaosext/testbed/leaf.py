@@ -17,6 +17,7 @@ from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.containers import (
     KIND_NETWORK,
     NodeContainer,
+    at_every_start,
     docker,
     find_container,
     labelled,
@@ -224,21 +225,8 @@ def route_script(*, pod_subnet: str, leaf_ip: str) -> str:
     The route has `proto kernel`, because BIRD learns any other foreign route and would advertise it (BIRD
     1.6, "kernel: learn").
     """
-    return f"""\
-cat > /etc/systemd/system/{UNIT} <<'UNIT'
-[Unit]
-Description=Route to the Pod network through the leaf
-After=network.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=ip route replace {pod_subnet} via {leaf_ip} proto kernel
-
-[Install]
-WantedBy=multi-user.target
-UNIT
-systemctl daemon-reload
-systemctl enable --quiet {UNIT}
-systemctl restart {UNIT}
-"""
+    return at_every_start(
+        UNIT,
+        description="Route to the Pod network through the leaf",
+        command=f"ip route replace {pod_subnet} via {leaf_ip} proto kernel",
+    )

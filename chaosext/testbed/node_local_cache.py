@@ -11,6 +11,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from chaosext.rehearsal.mitigate.nodelocal_dns import LOCAL_IP, NAME, NAMESPACE, SERVE_STALE, manifests
+from chaosext.testbed.containers import at_every_start
 from chaosext.testbed.dns_install import SELECTOR
 
 if TYPE_CHECKING:
@@ -23,24 +24,9 @@ DNS_INDEX, UPSTREAM_INDEX = 10, 11
 """Of the Services' addresses: kube-dns' (kubeadm), and that of the same Pods as the caches ask them."""
 
 UNIT = "chaosext-node-dns.service"
-ADDRESS_SCRIPT = f"""\
-cat > /etc/systemd/system/{UNIT} <<'UNIT'
-[Unit]
-Description=Address of the node's DNS cache
-After=network.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=ip address replace {LOCAL_IP}/32 dev lo
-
-[Install]
-WantedBy=multi-user.target
-UNIT
-systemctl daemon-reload
-systemctl enable --quiet {UNIT}
-systemctl restart {UNIT}
-"""
+ADDRESS_SCRIPT = at_every_start(
+    UNIT, description="Address of the node's DNS cache", command=f"ip address replace {LOCAL_IP}/32 dev lo"
+)
 """A bash script that gives a node the cache's address now and at every start; not every kernel has dummy devices."""
 
 

@@ -333,9 +333,7 @@ class BringUp:
             self.replace_kube_dns()
             return
         homes = self.kube_dns_homes()
-        others = [
-            each.name for each in self.machines() if each.is_kubernetes_node and each.name not in homes.nodes
-        ]
+        others = [each.name for each in self.nodes() if each.name not in homes.nodes]
         with self.stage(f"Move kube-dns to the {homes.title}"), self.cordoned(others):
             for _ in range(PLACEMENT_ATTEMPTS):
                 if self.kube_dns_is_placed():

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chaosext.diagnose.cluster_sight import ClusterSight, sight_of
+from chaosext.diagnose.cluster_sight import KINDS, ClusterSight, sight_of
 from chaosext.rehearsal.snapshot.snapshot_files import listed_of
 
 NOW = datetime(2026, 11, 30, 12, 0, 0, tzinfo=UTC)
@@ -26,16 +26,7 @@ class MadeCluster:
         self.objects: dict[str, list[dict[str, Any]]] = {
             kind: []
             for kind in (
-                "Node",
-                "Pod",
-                "Service",
-                "EndpointSlice",
-                "Deployment",
-                "ReplicaSet",
-                "StatefulSet",
-                "DaemonSet",
-                "Event",
-                "Lease",
+                *KINDS,
                 "Namespace",
                 "BGPPeer",
                 "BGPConfiguration",

@@ -6,13 +6,11 @@ CHAOSEXT_TESTBED=racks pytest tests/kind/test_calico_networks.py
 
 import ipaddress
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-NAME = os.environ.get("CHAOSEXT_TESTBED", "chaosext")
+from .bed_network import NAME, command, docker, kubectl, pod_on, status_of, way, workers_of
+
 NETWORKS = ("calico-mesh", "calico-racks", "calico-reflectors", "calico-vxlan")
 
 TIMED_OUT = 124
@@ -21,27 +19,9 @@ TIMED_OUT = 124
 pytestmark = pytest.mark.kind
 
 
-def command(*words):
-    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-
-
-def docker(container, *words):
-    return command("docker", "exec", container, *words).stdout
-
-
-def kubectl(*words):
-    return docker(f"{NAME}-control-plane", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *words)
-
-
 @pytest.fixture(scope="module")
 def status():
-    shown = command(sys.executable, "-m", "chaosext", "testbed", "status", f"--name={NAME}", "--json")
-    if shown.returncode not in (0, 10):
-        pytest.skip(f"no testbed {NAME} (chaosext testbed up): {shown.stderr.strip()}")
-    found = json.loads(shown.stdout)
-    if found["record"].get("network") not in NETWORKS:
-        pytest.skip(f"testbed {NAME} has none of {', '.join(NETWORKS)}")
-    return found
+    return status_of(NETWORKS)
 
 
 @pytest.fixture(scope="module")
@@ -51,25 +31,7 @@ def network(status):
 
 @pytest.fixture(scope="module")
 def workers(status):
-    return [node["name"] for node in status["nodes"] if node["role"] == "worker"]
-
-
-def pod_on(node):
-    """Return the address of a Pod on a node."""
-    pods = json.loads(kubectl("get", "pods", "-A", f"--field-selector=spec.nodeName={node}", "-ojson"))[
-        "items"
-    ]
-    return next(
-        each["status"]["podIP"]
-        for each in pods
-        if not each["spec"].get("hostNetwork") and each["status"].get("podIP")
-    )
-
-
-def way(node, address):
-    """Return the next hop (or None) and the device on the way from a node to an address."""
-    (found,) = json.loads(docker(node, "ip", "-json", "route", "get", address))
-    return found.get("gateway"), found["dev"]
+    return workers_of(status)
 
 
 def test_it_is_steady_and_names_the_sessions_that_it_expects(status, network):

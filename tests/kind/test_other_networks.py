@@ -6,39 +6,19 @@ CHAOSEXT_TESTBED=macvlan pytest tests/kind/test_other_networks.py
 
 import ipaddress
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-NAME = os.environ.get("CHAOSEXT_TESTBED", "chaosext")
+from .bed_network import docker, kubectl, pod_on, status_of, way, workers_of
+
 NETWORKS = ("flannel", "kube-router", "macvlan")
 
 pytestmark = pytest.mark.kind
 
 
-def command(*words):
-    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-
-
-def docker(container, *words):
-    return command("docker", "exec", container, *words).stdout
-
-
-def kubectl(*words):
-    return docker(f"{NAME}-control-plane", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *words)
-
-
 @pytest.fixture(scope="module")
 def status():
-    shown = command(sys.executable, "-m", "chaosext", "testbed", "status", f"--name={NAME}", "--json")
-    if shown.returncode not in (0, 10):
-        pytest.skip(f"no testbed {NAME} (chaosext testbed up): {shown.stderr.strip()}")
-    found = json.loads(shown.stdout)
-    if found["record"].get("network") not in NETWORKS:
-        pytest.skip(f"testbed {NAME} has none of {', '.join(NETWORKS)}")
-    return found
+    return status_of(NETWORKS)
 
 
 @pytest.fixture(scope="module")
@@ -53,23 +33,7 @@ def nodes(status):
 
 @pytest.fixture(scope="module")
 def workers(status):
-    return [node["name"] for node in status["nodes"] if node["role"] == "worker"]
-
-
-def pod_on(node):
-    """Return the address of a Pod on a node."""
-    pods = json.loads(kubectl("get", "pods", "-A", f"--field-selector=spec.nodeName={node}", "-ojson"))
-    return next(
-        each["status"]["podIP"]
-        for each in pods["items"]
-        if not each["spec"].get("hostNetwork") and each["status"].get("podIP")
-    )
-
-
-def way(node, address):
-    """Return the next hop (or None) and the device on the way from a node to an address."""
-    (found,) = json.loads(docker(node, "ip", "-json", "route", "get", address))
-    return found.get("gateway"), found["dev"]
+    return workers_of(status)
 
 
 def test_it_is_steady_and_expects_no_session_of_the_leaf(status):

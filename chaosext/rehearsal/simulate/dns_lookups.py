@@ -78,7 +78,9 @@ class Lookups:
         if self._stage.world.network.keeps_backends:
             self._kept[number] = age
         self._learned += 1
-        if self._notes(t, number, self.view(number)):
+        view = self.view(number)
+        outage = self._outage_viewer()(number) if self._has_node_caches else view
+        if self._notes(t, number, view, outage):
             self._changed(t)
 
     def pod_changed(self, t: float) -> None:
@@ -100,12 +102,14 @@ class Lookups:
             return
         depends_on = self._depends_on()
         if depends_on != self._looked_at:
-            self._looked_at, known = depends_on, self._views
+            self._looked_at, known, counted = depends_on, self._views, self._outages
+            outage_of = self._outage_viewer() if self._has_node_caches else None
             during = self._scene.trace.during if self._scene.is_cut else None
             for number, view in self.views().items():
-                is_same = known.get(number) is view and not self._has_node_caches
+                outage = view if outage_of is None else outage_of(number)
+                is_same = known.get(number) is view and counted.get(number) is outage
                 if not is_same or (during is not None and during.get(number) is not view):
-                    self._notes(t, number, view)
+                    self._notes(t, number, view, outage)
         self._changed(t)
 
     def _depends_on(self) -> tuple[object, ...]:
@@ -118,12 +122,15 @@ class Lookups:
         present = self._known(None, None)
         return (self._scene.epoch, self._learned, self._is_stale_served, present, *frozen, *kept)
 
-    def _notes(self, t: float, number: int, view: Dns) -> bool:
-        """Record an observer's view and its worst state in the cut; mark a change, and return whether there was one."""
+    def _notes(self, t: float, number: int, view: Dns, outage: Dns) -> bool:
+        """Record an observer's view and its worst state in the cut; mark a change, and return whether there was one.
+
+        `outage`: the state that counts as an outage from now on.
+        """
         before, during = self._views.get(number, Dns.RESOLVABLE), self._scene.trace.during
         is_new = view is not before
         self._views[number] = view
-        self._count(t, number, self._outage_viewer()(number) if self._has_node_caches else view)
+        self._count(t, number, outage)
         if self._scene.is_cut:
             during[number] = worst((view, during.get(number, Dns.RESOLVABLE)))
         if is_new and view in NOTICED:

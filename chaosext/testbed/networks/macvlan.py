@@ -16,7 +16,7 @@ import json
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
-from chaosext.testbed.containers import KIND_NETWORK
+from chaosext.testbed.containers import KIND_NETWORK, at_every_start
 from chaosext.testbed.networks.network_setup import NetworkInputs, NetworkSetup
 
 if TYPE_CHECKING:
@@ -98,27 +98,16 @@ def fabric_script(inputs: NetworkInputs, node: NodeContainer) -> str:
     """
     device = device_script(pod_range(node.ipv4, node.prefix_length))
     conflist = json.dumps(cni_configuration(inputs, node), indent=2)
+    unit = at_every_start(
+        UNIT,
+        description="The node's own device in the Pods' fabric",
+        command="/usr/local/bin/chaosext-fabric",
+    )
     return f"""\
 cat > /usr/local/bin/chaosext-fabric <<'SCRIPT'
 {device}SCRIPT
 chmod 0755 /usr/local/bin/chaosext-fabric
-cat > /etc/systemd/system/{UNIT} <<'UNIT'
-[Unit]
-Description=The node's own device in the Pods' fabric
-After=network.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/usr/local/bin/chaosext-fabric
-
-[Install]
-WantedBy=multi-user.target
-UNIT
-systemctl daemon-reload
-systemctl enable --quiet {UNIT}
-systemctl restart {UNIT}
-cat > {CONFLIST} <<'CONFLIST'
+{unit}cat > {CONFLIST} <<'CONFLIST'
 {conflist}
 CONFLIST
 """
