@@ -180,7 +180,8 @@ class _World:
         self._notes: dict[str, dict[str, str]] = {}
         self._routers: dict[str, list[str]] = {}
         self._agents: dict[str, AgentShown] = {}
-        self._capturing: dict[str, bool] = {}
+        self._capturing: dict[tuple[str, str], bool] = {}
+        """Namespace and owner of meshed Pods (a bare Pod is its own) -> whether their sidecars answer lookups."""
 
     def made(self, arguments: Sequence[str]) -> World:
         flags, found, pods = given_flags(arguments), self._nodes(), self._pods()
@@ -326,8 +327,9 @@ class _World:
             if each.metadata.name.startswith((kube_router.PROGRAM, AGENT)):
                 self._note_agent(each.metadata, raw)
             pods.append(pod := make(each))
-            if is_meshed(pod.spec) and pod.owner not in self._capturing:
-                self._capturing[pod.owner] = captures_dns(plain(raw))
+            owner = (pod.namespace, pod.owner or pod.name)
+            if is_meshed(pod.spec) and owner not in self._capturing:
+                self._capturing[owner] = captures_dns(plain(raw))
         if doubles := self._listed.doubles:
             said = ", ".join(f"{count} {kind}" for kind, count in sorted(doubles.items()))
             self._assume(f"objects that occur more than once count once, the newest of each: {said}")

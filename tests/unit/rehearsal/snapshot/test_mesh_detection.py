@@ -172,6 +172,17 @@ ISTIOD_THERE = (
 )
 
 
+def bare(value: str, name: str) -> Item:
+    made = sidecar(value)
+    del made["metadata"]["ownerReferences"]
+    made["metadata"]["name"] = name
+    return made
+
+
+def moved(item: Item, namespace: str) -> Item:
+    return {**item, "metadata": {**item["metadata"], "namespace": namespace}}
+
+
 @pytest.mark.parametrize(
     ("sidecars", "captures"),
     [
@@ -180,6 +191,8 @@ ISTIOD_THERE = (
         ((sidecar("false"),), False),
         ((sidecar(""),), False),
         ((sidecar("true"), sidecar("", owner="ReplicaSet/web-1")), False),
+        ((sidecar("true"), moved(sidecar(""), "stage")), False),
+        ((bare("true", "one"), bare("", "two")), False),
     ],
 )
 def test_lookups_are_answered_by_sidecars_that_all_say_so(
